@@ -1,0 +1,265 @@
+"""Everything worth telling about a run, appended to `events.jsonl`: reports, metrics and dashboards only read events.
+
+One event is one JSON object on one line: `{"seq": 3, "time": 1790000000.0, "event": "round-closed", …}`. The kinds and
+their fields are the dataclasses below; a field may be added to a kind, never renamed or given another meaning.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hedgerow.errors import Exhausted, Tampered
+
+__all__ = [
+    "BudgetPlanned",
+    "BudgetSpent",
+    "DataDescribed",
+    "Evaluated",
+    "Event",
+    "EventLog",
+    "GateChecked",
+    "LeakageMeasured",
+    "Listener",
+    "RoundClosed",
+    "RoundStarted",
+    "RoundVoided",
+    "RunFinished",
+    "RunResumed",
+    "RunStarted",
+    "read_events",
+]
+
+Json = Any  # what json.loads returns: the one place where an event is not yet typed
+Listener = Callable[[Mapping[str, Json]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One thing that happened."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    """The first event: everything needed to get the run again. `switched_off` says in words what does not protect."""
+
+    run: str
+    task: str
+    engine: str
+    job: Mapping[str, Json]
+    job_digest: str
+    scenario: Mapping[str, Json]
+    parameters: int
+    sites: int
+    versions: Mapping[str, str]
+    command: str
+    switched_off: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResumed(Event):
+    """The run goes on after a stop: events of rounds after `after_round` that stand before this one no longer count."""
+
+    after_round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataDescribed(Event):
+    """A site's share (simulation only): record counts and, for classification, records per label."""
+
+    site: str
+    train: int
+    test: int
+    labels: Sequence[int]
+    label_names: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetPlanned(Event):
+    """What a site will spend over the whole job, by the plan it computed."""
+
+    site: str
+    epsilon: float
+    limit: float
+    delta: float
+    noise_multiplier: float
+    sampling_rate: float
+    steps: int
+    clip: float
+    accountant: str
+    unit: str
+    relation: str
+    randomness: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundStarted(Event):
+    round: int
+    rounds: int
+    asked: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundClosed(Event):
+    """A round that released a model.
+
+    `accepted` are sites whose update counted; `rejected` are `{"site", "code", "reason"}`: bad replies, silent or failed
+    sites, and the rule's exclusions (E310). `norms` are the L2 norms of the received updates by site.
+    """
+
+    round: int
+    accepted: Sequence[str]
+    rejected: Sequence[Mapping[str, str]]
+    norms: Mapping[str, float]
+    weights: Mapping[str, float]
+    scores: Mapping[str, float]
+    step_norm: float
+    seconds: Mapping[str, float]
+    bytes_down: int
+    bytes_up: int
+    model_sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundVoided(Event):
+    """A round that released nothing, and why."""
+
+    round: int
+    code: str
+    reason: str
+    rejected: Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluated(Event):
+    """The global model's metrics after a round (round 0: before training), on `records` held-out records.
+
+    `where` is `server` or `sites`. `metrics` has the main metric first; for a share of records (accuracy), `low` and
+    `high` are its 95 % Wilson interval.
+    """
+
+    round: int
+    where: str
+    records: int
+    metrics: Mapping[str, float]
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetSpent(Event):
+    """What a site's ledger says it has spent after a round."""
+
+    round: int
+    site: str
+    epsilon: float
+    limit: float
+    delta: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakageMeasured(Event):
+    """One attack by one adversary against one scope ("all sites" or a site's name); see `hedgerow.privacy.leakage`."""
+
+    result: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateChecked(Event):
+    gate: str
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """The last event. `status` is `finished`, `interrupted` or `failed` (then `code` and `reason` say why)."""
+
+    status: str
+    rounds: int
+    final: Mapping[str, float]
+    model_sha256: str
+    epsilon: Mapping[str, float]
+    seconds: float
+    code: str = ""
+    reason: str = ""
+
+
+class EventLog:
+    """Appends events to a file, one line each, whole lines only; `listeners` hear each event after it is written.
+
+    Raises:
+        Exhausted: E503 no space left, E504 the folder cannot be written.
+    """
+
+    names: ClassVar[re.Pattern[str]] = re.compile(r"(?<!^)(?=[A-Z])")
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, listeners: Sequence[Listener] = ()) -> None:
+        self.path = path
+        self._clock = clock
+        self._listeners = list(listeners)
+        self._seq = sum(1 for _ in read_events(path)) if path.exists() else 0
+
+    def append(self, event: Event) -> None:
+        """Write one event and tell the listeners. Other processes may append in between: `seq` is this writer's count."""
+        record = {
+            "seq": self._seq,
+            "time": round(self._clock(), 3),
+            "event": self.names.sub("-", type(event).__name__).lower(),
+            **_plain(dataclasses.asdict(event)),
+        }
+        line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
+        try:
+            with open(self.path, "ab", buffering=0) as file:
+                if file.write(line.encode()) != len(line.encode()):
+                    raise OSError(28, "short write")
+        except OSError as error:
+            code = "E503" if error.errno == 28 else "E504"
+            raise Exhausted(code, f"the event log cannot be written: {error.strerror}", place=str(self.path)) from None
+        self._seq += 1
+        for listener in self._listeners:
+            listener(record)
+
+
+def read_events(path: Path) -> Iterator[dict[str, Json]]:
+    """The events of a run in order. A torn last line (a kill in mid-write) is left out; damage elsewhere is an error.
+
+    Raises:
+        Tampered: E403 with the line.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise Tampered("E403", f"the event log cannot be read: {os.strerror(error.errno or 0)}", place=str(path)) from None
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            event = json.loads(line)
+            if not isinstance(event, dict) or "event" not in event:
+                raise ValueError("not an event")
+            yield event
+        except ValueError:
+            if number < len(lines):
+                raise Tampered("E403", "the event log is damaged", place=f"{path}:{number}") from None
+
+
+def _plain(value: Any) -> Json:
+    """JSON's own types; a number that JSON does not have becomes null, so every reader can parse every line."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value

@@ -1,0 +1,209 @@
+"""What was agreed: the `Job`, one frozen tree that means the same in simulation and in deployment.
+
+TOML, Python and the command line are three doors to it:
+
+>>> job = Job(rounds=5, privacy=Privacy(unit="record", epsilon=3.0, delta=1e-4), secure=Secure(mode="off"))
+>>> job == Job.from_flat({"rounds": 5, "privacy.unit": "record", "privacy.epsilon": 3.0, "privacy.delta": 1e-4,
+...                       "secure.mode": "off"})
+True
+>>> job.override({"aggregate.rule": "krum"}).aggregate.rule
+'krum'
+
+What exists only in simulation (the split, the attackers, the seed) is a `Scenario`, so that it never changes the digest.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from hedgerow.errors import Misconfigured
+from hedgerow.settings import Settings, dotted, option, read_toml, table
+
+__all__ = ["Aggregate", "Cohort", "Job", "Leakage", "Local", "Privacy", "Secure", "Server"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cohort(Settings):
+    """Who is asked in a round, and how long the coordinator waits.
+
+    `fraction` of the enrolled sites is asked, `over_select` more than that in case some stay silent. A round closes
+    when everyone asked has answered, or `grace` seconds after `quorum` updates have been received, or at the
+    `deadline` (seconds); with fewer than `quorum` usable updates the round releases nothing.
+    """
+
+    prefix: ClassVar[str] = "cohort."
+    fraction: float = option(1.0, above=0, high=1)
+    quorum: int = option(2, low=1)
+    over_select: float = option(0.0, low=0, high=1)
+    grace: float = option(30.0, low=0)
+    deadline: float = option(600.0, above=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local(Settings):
+    """How a site trains: passes over its data, expected batch size, optimiser, and FedProx's `proximal` weight μ.
+
+    FedProx: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020, Algorithm 2.
+    """
+
+    prefix: ClassVar[str] = "local."
+    epochs: int = option(1, low=1)
+    batch: int = option(32, low=1)
+    optimizer: str = option("sgd", choices=("sgd", "adam"))
+    lr: float = option(0.1, above=0)
+    momentum: float = option(0.0, low=0, below=1)
+    weight_decay: float = option(0.0, low=0)
+    proximal: float = option(0.0, low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server(Settings):
+    """How the aggregate moves the model (Reddi et al., "Adaptive Federated Optimization", ICLR 2021, Algorithm 2).
+
+    `lr` defaults to 1 for `avg` and `avgm`, and to 0.01 for the adaptive ones.
+    """
+
+    prefix: ClassVar[str] = "server."
+    optimizer: str = option("avg", choices=("avg", "avgm", "adagrad", "adam", "yogi"))
+    lr: float | None = option(None, above=0)
+    momentum: float = option(0.9, low=0, below=1)
+    beta2: float = option(0.99, low=0, below=1)
+    tau: float = option(1e-3, above=0)
+
+    @property
+    def learning_rate(self) -> float:
+        if self.lr is not None:
+            return self.lr
+        return 1.0 if self.optimizer in ("avg", "avgm") else 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Privacy(Settings):
+    """What is protected and how much. `unit` has no default: `"none"` must be written out.
+
+    `epsilon` and `delta` hold for the whole job, for each site's records (add/remove one record).
+    """
+
+    prefix: ClassVar[str] = "privacy."
+    unit: str = option(choices=("record", "none"))
+    epsilon: float | None = option(None, above=0)
+    delta: float | None = option(None, above=0, below=1)
+    clip: float = option(1.0, above=0)
+    accountant: str = option("rdp", choices=("rdp", "prv"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aggregate(Settings):
+    """How updates become one. The defaults tolerate one hostile site; `byzantine = 0` must be written out.
+
+    `weights = "examples"` (the plain mean only, never under differential privacy) uses the count that a site declared
+    in its first reply, frozen for the run and capped at three times the median.
+    """
+
+    prefix: ClassVar[str] = "aggregate."
+    rule: str = option(
+        "trimmed-mean", choices=("mean", "median", "trimmed-mean", "krum", "multi-krum", "geometric-median")
+    )
+    byzantine: int = option(1, low=0)
+    before: str = option("clip+nnm", choices=("none", "clip", "nnm", "clip+nnm"))
+    weights: str = option("uniform", choices=("uniform", "examples"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secure(Settings):
+    """Secure aggregation. On by default once it exists; until then `mode = "off"` must be written out."""
+
+    prefix: ClassVar[str] = "secure."
+    mode: str = option(choices=("groups", "sum", "off"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leakage(Settings):
+    """What may leak: `gate = "tpr@0.01 <= 0.03"` or `"auc <= 0.55"` fails the run when an interval reaches above it."""
+
+    prefix: ClassVar[str] = "leakage."
+    gate: str = option("")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Settings):
+    """A federated training job.
+
+    Raises:
+        Misconfigured: E101–E106 for keys, types, ranges and contradictions that need no data to see.
+    """
+
+    rounds: int = option(10, low=1)
+    evaluate: str = option("server", choices=("server", "sites", "none"))
+    cohort: Cohort = Cohort()
+    local: Local = Local()
+    server: Server = Server()
+    privacy: Privacy
+    aggregate: Aggregate = Aggregate()
+    secure: Secure
+    leakage: Leakage = Leakage()
+
+    def __post_init__(self) -> None:
+        Settings.__post_init__(self)
+        _refuse_contradictions(self)
+
+    def digest(self) -> str:
+        """SHA-256 over the canonical form: two jobs are the same job exactly when their digests are equal."""
+        return hashlib.sha256(b"hedgerow job 1\n" + self.canonical().encode()).hexdigest()
+
+    def canonical(self) -> str:
+        """Every setting, defaults included, as JSON with sorted keys and no spaces."""
+        return json.dumps(self.flat(), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Job":
+        """Read a job from a project folder, its `pyproject.toml`, or a TOML file that holds only the job.
+
+        Raises:
+            Misconfigured: E110 no such file, E111 not TOML, E101–E106 as above, with the line.
+        """
+        source = project_file(Path(path))
+        tree = read_toml(source)
+        config = table(tree, "tool", "flwr", "app", "config") if source.name == "pyproject.toml" else tree
+        return cls.from_flat(dotted(config), source=source)
+
+
+def project_file(path: Path) -> Path:
+    """A folder's `pyproject.toml`, or the file itself."""
+    return path / "pyproject.toml" if path.is_dir() or not path.suffix else path
+
+
+def _refuse_contradictions(job: Job) -> None:
+    privacy = job.privacy
+    if job.secure.mode != "off":
+        raise Misconfigured(
+            "E106",
+            f"secure.mode = '{job.secure.mode}' is not available in this version",
+            hint='write secure.mode = "off": the server then sees single updates, and the report says so',
+        )
+    if privacy.unit == "record":
+        for name in ("epsilon", "delta"):
+            if getattr(privacy, name) is None:
+                raise Misconfigured("E104", f"privacy.unit = 'record' needs privacy.{name}")
+        if job.evaluate == "sites":
+            raise Misconfigured(
+                "E105",
+                "evaluate = 'sites' would release metrics that the privacy budget does not pay for",
+                hint="write evaluate = \"server\" or \"none\"",
+            )
+        if job.aggregate.weights == "examples":
+            raise Misconfigured(
+                "E105",
+                "aggregate.weights = 'examples' would release each site's count, which the budget does not pay for",
+                hint='write aggregate.weights = "uniform"',
+            )
+    elif privacy.epsilon is not None or privacy.delta is not None:
+        raise Misconfigured(
+            "E105",
+            "privacy.unit = 'none' together with an epsilon or a delta promises what nothing keeps",
+            hint='write privacy.unit = "record", or remove privacy.epsilon and privacy.delta',
+        )
+    if job.aggregate.weights == "examples" and (job.aggregate.rule, job.aggregate.before) != ("mean", "none"):
+        raise Misconfigured("E105", "aggregate.weights = 'examples' works with rule = 'mean' and before = 'none' only")

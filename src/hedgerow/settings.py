@@ -1,0 +1,267 @@
+"""From TOML, Python and command-line words to checked, frozen settings.
+
+A settings tree is a frozen dataclass whose fields are scalars or other settings trees. `option` gives a field its
+range or its choices. Nothing is ignored: an unknown key, a wrong type or a value out of range is `Misconfigured`,
+with the nearest valid key and, where the setting came from a file, its line.
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+import shlex
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from hedgerow.errors import Misconfigured
+
+__all__ = ["Scalar", "Settings", "dotted", "option", "parse_overrides", "read_toml", "table"]
+
+Scalar = str | int | float | bool
+S = TypeVar("S", bound="Settings")
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A field with its bounds: `low`/`high` are included, `above`/`below` are not."""
+    bounds = {"low": low, "high": high, "above": above, "below": below, "choices": choices}
+    return dataclasses.field(default=default, metadata=bounds)
+
+
+class Settings:
+    """What `Job` and `Scenario` share: checked fields and dotted keys."""
+
+    __slots__ = ()
+    prefix: ClassVar[str] = ""  # where a subtree stands in its tree, for messages
+
+    def __post_init__(self) -> None:
+        for field, kind in _fields(type(self)):
+            value = getattr(self, field.name)
+            _check(field, kind, value, f"{self.prefix}{field.name}")
+            if _wants_float(kind) and value is not None:  # 3 and 3.0 are the same setting and give the same digest
+                object.__setattr__(self, field.name, float(value))
+
+    def flat(self) -> dict[str, Scalar]:
+        """Every setting under its dotted key, unset ones left out.
+
+        >>> from hedgerow.job import Job, Privacy, Secure
+        >>> Job(privacy=Privacy(unit="none"), secure=Secure(mode="off")).flat()["local.batch"]
+        32
+        """
+        return dict(_flatten(self, ""))
+
+    @classmethod
+    def from_flat(cls: type[S], values: Mapping[str, Scalar], *, source: Path | None = None) -> S:
+        """Build the tree from dotted keys.
+
+        Raises:
+            Misconfigured: E101 unknown key, E102 wrong type, E103 out of range, E104 a needed choice is missing.
+        """
+        return _build(cls, values, source)
+
+    def override(self: S, values: Mapping[str, Scalar]) -> S:
+        """The same settings with some dotted keys changed."""
+        return type(self).from_flat({**self.flat(), **values})
+
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """Every dotted key that this tree knows."""
+        return tuple(_keys(cls, ""))
+
+
+def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+    """Nested tables as dotted keys, as Flower flattens its run configuration.
+
+    Raises:
+        Misconfigured: E102 for anything but str, int, float and bool.
+
+    >>> dotted({"privacy": {"epsilon": 3.0}, "rounds": 5})
+    {'privacy.epsilon': 3.0, 'rounds': 5}
+    """
+    flat: dict[str, Scalar] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(dotted(value, f"{name}."))
+        elif isinstance(value, str | int | float | bool):
+            flat[name] = value
+        else:
+            raise Misconfigured("E102", f"'{name}' must be text, a number or true/false, not {type(value).__name__}")
+    return flat
+
+
+def parse_overrides(words: str | None) -> dict[str, Scalar]:
+    """`'rounds=5 privacy.epsilon=2 aggregate.rule=krum'` as dotted keys; text needs no quotes.
+
+    >>> parse_overrides("rounds=5 aggregate.rule=krum")
+    {'rounds': 5, 'aggregate.rule': 'krum'}
+    """
+    values: dict[str, Scalar] = {}
+    try:
+        parts = shlex.split(words or "")
+    except ValueError as error:
+        raise Misconfigured("E102", f"cannot read the overrides {words!r}: {error}") from None
+    for part in parts:
+        key, equals, text = part.partition("=")
+        if not equals or not key:
+            raise Misconfigured("E102", f"'{part}' is not key=value", hint="write for example -c 'rounds=5'")
+        values[key.strip()] = _scalar(text.strip())
+    return values
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file, or an error that names the line.
+
+    Raises:
+        Misconfigured: E110 no such file, E111 not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Misconfigured("E110", f"there is no {path.name} here", place=str(path.parent)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Misconfigured("E111", f"{path.name} is not TOML: {error}", place=str(path)) from None
+    except OSError as error:
+        raise Misconfigured("E111", f"{path.name} cannot be read: {error.strerror}", place=str(path)) from None
+
+
+def table(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    """The nested table `names[0].names[1]…`, empty where any step is missing."""
+    for name in names:
+        step = tree.get(name, {})
+        tree = step if isinstance(step, Mapping) else {}
+    return tree
+
+
+def _scalar(text: str) -> Scalar:
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return value if isinstance(value, str | int | float | bool) else text
+
+
+def _fields(cls: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        yield field, hints[field.name]
+
+
+def _flatten(tree: Settings, prefix: str) -> Iterator[tuple[str, Scalar]]:
+    for field, _ in _fields(type(tree)):
+        value = getattr(tree, field.name)
+        if isinstance(value, Settings):
+            yield from _flatten(value, f"{prefix}{field.name}.")
+        elif value is not None:
+            yield f"{prefix}{field.name}", value
+
+
+def _keys(cls: type, prefix: str) -> Iterator[str]:
+    for field, kind in _fields(cls):
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            yield from _keys(kind, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def _build(cls: type[S], values: Mapping[str, Scalar], source: Path | None, prefix: str = "") -> S:
+    if not prefix:
+        _refuse_unknown(cls, values, source)
+    chosen: dict[str, Any] = {}
+    for field, kind in _fields(cls):
+        name = f"{prefix}{field.name}"
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            chosen[field.name] = _build(kind, values, source, f"{name}.")
+        elif name in values:
+            _check(field, kind, values[name], name, source)
+            chosen[field.name] = values[name]
+        elif field.default is dataclasses.MISSING:
+            hint = f"write {name} = {_examples(field)}"
+            raise Misconfigured("E104", f"'{name}' is not stated", place=str(source or ""), hint=hint)
+    return cls(**chosen)
+
+
+def _refuse_unknown(cls: type, values: Mapping[str, Scalar], source: Path | None) -> None:
+    known = list(_keys(cls, ""))
+    for key in values:
+        if key not in known:
+            short = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
+            near = difflib.get_close_matches(key, known, 1, 0.6) or [
+                short[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], short, 1, 0.6)
+            ]
+            hint = f"did you mean '{near[0]}'?" if near else "the keys are " + ", ".join(known)
+            raise Misconfigured("E101", f"unknown key '{key}'", place=_place(source, key), hint=hint)
+
+
+def _wants_float(kind: Any) -> bool:
+    return kind is float or (isinstance(kind, types.UnionType) and float in typing.get_args(kind))
+
+
+def _check(field: dataclasses.Field[Any], kind: Any, value: Any, name: str, source: Path | None = None) -> None:
+    place = _place(source, name)
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return
+        kind = next(arg for arg in typing.get_args(kind) if arg is not type(None))
+    accepted = (int, float) if kind is float else (kind,)
+    if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
+        wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
+        raise Misconfigured("E102", f"'{name}' must be {wanted}, not {value!r}", place=place)
+    bounds = field.metadata
+    if bounds.get("choices") and value not in bounds["choices"]:
+        near = difflib.get_close_matches(str(value), bounds["choices"], 1, 0.5)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint += "the choices are " + ", ".join(bounds["choices"])
+        raise Misconfigured("E103", f"'{name}' cannot be {value!r}", place=place, hint=hint)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        _check_range(bounds, value, name, place)
+
+
+def _check_range(bounds: Mapping[str, Any], value: float, name: str, place: str) -> None:
+    low, high, above, below = (bounds.get(key) for key in ("low", "high", "above", "below"))
+    limits = [
+        text
+        for limit, holds, text in (
+            (low, low is not None and value >= low, f"at least {low}"),
+            (high, high is not None and value <= high, f"at most {high}"),
+            (above, above is not None and value > above, f"more than {above}"),
+            (below, below is not None and value < below, f"less than {below}"),
+        )
+        if limit is not None and not holds
+    ]
+    if limits or not math.isfinite(value):
+        raise Misconfigured(
+            "E103", f"'{name}' is {value}, but must be {' and '.join(limits) or 'a finite number'}", place=place
+        )
+
+
+def _examples(field: dataclasses.Field[Any]) -> str:
+    choices = field.metadata.get("choices", ())
+    return " or ".join(f'"{choice}"' for choice in choices) if choices else "…"
+
+
+def _place(source: Path | None, key: str) -> str:
+    """`file:line` of a dotted key, by looking for its last part; the file alone where it is not written out."""
+    if source is None:
+        return ""
+    last = re.escape(key.rsplit(".", 1)[-1])
+    try:
+        lines = source.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return source.name
+    for pattern in (rf"^\s*{re.escape(key)}\s*=", rf"^\s*([\w.-]+\.)?{last}\s*="):
+        for number, line in enumerate(lines, 1):
+            if re.match(pattern, line):
+                return f"{source.name}:{number}"
+    return source.name
