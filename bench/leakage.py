@@ -1,6 +1,6 @@
 """How honest and how fast the leakage intervals are.
 
-Run: OMP_NUM_THREADS=1 python bench/leakage.py [--trials 400]    (about a minute at 200 trials)
+Run: OMP_NUM_THREADS=1 python bench/leakage.py [--trials 400]    (about a minute and a half)
 
 Coverage: scores are drawn from two normal distributions, so that the true area and the true rate are known; the
 table says how often each nominal 95 % interval held the truth, and how often the truth lay *above* it, which is the
@@ -15,7 +15,8 @@ from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
-from sklearn.metrics import roc_auc_score, roc_curve
+from scipy.stats import beta  # type: ignore[import-untyped]  # scipy ships no types
+from sklearn.metrics import roc_auc_score, roc_curve  # type: ignore[import-untyped]  # scikit-learn ships no types
 
 from hedgerow.privacy.leakage import Gate, Membership, bootstrap, measure, roc
 from hedgerow.privacy.leakage.roc import Floats
@@ -31,8 +32,6 @@ CASES = (  # members, non-members, false positive rate, how far members are shif
 
 
 def naive(members: Floats, nonmembers: Floats, fpr: float) -> tuple[float, float]:
-    from scipy.stats import beta
-
     found, n1 = round(roc(members, nonmembers).tpr_at(fpr) * len(members)), len(members)
     low = beta.ppf(0.025, found, n1 - found + 1) if found else 0.0
     high = beta.ppf(0.975, found + 1, n1 - found) if found < n1 else 1.0
@@ -40,7 +39,7 @@ def naive(members: Floats, nonmembers: Floats, fpr: float) -> tuple[float, float
 
 
 def coverage(trials: int) -> None:
-    print(f"Coverage of nominal 95 % intervals, {trials} trials, 1000 resamples (held / truth above / mean width)")
+    print(f"\nCoverage of nominal 95 % intervals, {trials} trials, 1000 resamples (held / truth above / mean width)")
     head = f"{'members':>8}{'held out':>9}{'FPR':>7}{'true TPR':>9}"
     print(head + "".join(f"{name:>24}" for name in ("threshold as given", "bootstrap", "for claims", "AUC bootstrap")))
     for n1, n0, fpr, shift in CASES:
@@ -78,7 +77,8 @@ def gates(trials: int) -> None:
         together += gate.check(results[:1]).passed
         every += gate.check(results).passed
     print(f"\nGate '{gate}' on a model that leaks nothing (10 sites of 144, 360 held out, {trials} trials):")
-    print(f"passes on all sites together {together / trials:.2f}; on all sites together and each of ten {every / trials:.2f}")
+    print(f"passes on all sites together {together / trials:.2f}")
+    print(f"passes on all sites together and on each of ten {every / trials:.2f}")
 
 
 def speed() -> None:
@@ -112,7 +112,7 @@ def speed() -> None:
 
     ours()  # the first call also imports scipy.special
     fast, slow, slowest = best(ours, 7), best(loop, 3), best(sklearn_loop, 3)
-    print(f"\nBootstrap of AUC and TPR, {n1} members, {n0} held out, {resamples} resamples, one thread (best of 7 and 3)")
+    print(f"Bootstrap of AUC and TPR, {n1} members, {n0} held out, {resamples} resamples (best of 7, best of 3)")
     print(f"{'vectorised':>22} {fast * 1000:8.1f} ms")
     print(f"{'loop over our roc':>22} {slow * 1000:8.1f} ms {slow / fast:7.1f} x")
     print(f"{'loop over scikit-learn':>22} {slowest * 1000:8.1f} ms {slowest / fast:7.1f} x")

@@ -1,1 +1,72 @@
+"""Differential privacy with a ledger: plans, noisy steps, accounting and what was spent.
 
+Importing this loads neither torch nor Opacus: names are looked up when they are used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hedgerow.privacy.accounting import Accountant as Accountant
+    from hedgerow.privacy.accounting import SampledGaussian as SampledGaussian
+    from hedgerow.privacy.accounting import calibrate as calibrate
+    from hedgerow.privacy.accounting import epsilon as epsilon
+    from hedgerow.privacy.charge import Charge as Charge
+    from hedgerow.privacy.ledger import Entry as Entry
+    from hedgerow.privacy.ledger import Head as Head
+    from hedgerow.privacy.ledger import Ledger as Ledger
+    from hedgerow.privacy.ledger import Reservation as Reservation
+    from hedgerow.privacy.ledger import Spent as Spent
+    from hedgerow.privacy.ledger import State as State
+    from hedgerow.privacy.randomness import OsRandomness as OsRandomness
+    from hedgerow.privacy.randomness import Randomness as Randomness
+    from hedgerow.privacy.randomness import SimulatedRandomness as SimulatedRandomness
+    from hedgerow.privacy.record import RecordPlan as RecordPlan
+    from hedgerow.privacy.record import check_private as check_private
+    from hedgerow.privacy.record import make_private_model as make_private_model
+    from hedgerow.privacy.record import plan_record_dp as plan_record_dp
+    from hedgerow.privacy.record import private_steps as private_steps
+    from hedgerow.privacy.siteplan import site_plan as site_plan
+
+_HOMES = {
+    "accounting": ("Accountant", "SampledGaussian", "calibrate", "epsilon"),
+    "charge": ("Charge",),
+    "ledger": ("Entry", "Head", "Ledger", "Reservation", "Spent", "State"),
+    "randomness": ("OsRandomness", "Randomness", "SimulatedRandomness"),
+    "record": ("RecordPlan", "check_private", "make_private_model", "plan_record_dp", "private_steps"),
+    "siteplan": ("site_plan",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Accountant",
+    "Charge",
+    "Entry",
+    "Head",
+    "Ledger",
+    "OsRandomness",
+    "Randomness",
+    "RecordPlan",
+    "Reservation",
+    "SampledGaussian",
+    "SimulatedRandomness",
+    "Spent",
+    "State",
+    "calibrate",
+    "check_private",
+    "epsilon",
+    "make_private_model",
+    "plan_record_dp",
+    "private_steps",
+    "site_plan",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,1 +1,31 @@
+"""Federations on one machine: any Flower app in this process, jobs with simulated sites, and the attacks they meet."""
 
+import importlib
+from typing import TYPE_CHECKING
+
+from hedgerow.simulations.partition import partition, split  # the function, not the module of the same name
+
+if TYPE_CHECKING:
+    from hedgerow.simulations.engine import ENGINES as ENGINES
+    from hedgerow.simulations.engine import resume as resume
+    from hedgerow.simulations.engine import simulate as simulate
+    from hedgerow.simulations.localgrid import LocalGrid as LocalGrid
+    from hedgerow.simulations.localgrid import LocalNode as LocalNode
+    from hedgerow.simulations.localgrid import run_simulation as run_simulation
+
+_HOMES = {
+    "ENGINES": "engine",
+    "LocalGrid": "localgrid",
+    "LocalNode": "localgrid",
+    "resume": "engine",
+    "run_simulation": "localgrid",
+    "simulate": "engine",
+}
+
+__all__ = ["ENGINES", "LocalGrid", "LocalNode", "partition", "resume", "run_simulation", "simulate", "split"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

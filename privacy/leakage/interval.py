@@ -186,6 +186,7 @@ def conservative_tpr(
 def _resampled(
     ranks: Tally, allowed: Sequence[int], resamples: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
+    ranks = _merged(ranks)
     largest = max(ranks.thresholds, len(ranks.members), len(ranks.nonmembers))
     block = max(1, CELLS // largest)
     areas, rates = [], []
@@ -197,6 +198,19 @@ def _resampled(
         areas.append(area)
         rates.append(rate)
     return np.concatenate(areas), np.concatenate(rates)
+
+
+def _merged(ranks: Tally) -> Tally:
+    """The same order with neighbouring thresholds of one group alone made one: no resample can tell the difference.
+
+    Between two thresholds that only members reach, neither the area nor the best rate under a number of false alarms
+    can change; likewise for non-members. A threshold where both groups tie stays by itself.
+    """
+    only_members = np.bincount(ranks.nonmembers, minlength=ranks.thresholds) == 0
+    only_nonmembers = np.bincount(ranks.members, minlength=ranks.thresholds) == 0
+    joins = (only_members[1:] & only_members[:-1]) | (only_nonmembers[1:] & only_nonmembers[:-1])
+    place = np.concatenate(([0], np.cumsum(~joins)))
+    return Tally(members=place[ranks.members], nonmembers=place[ranks.nonmembers], thresholds=int(place[-1]) + 1)
 
 
 def _drawn(places: NDArray[np.intp], thresholds: int, rows: int, rng: np.random.Generator) -> Counts:

@@ -42,6 +42,7 @@ CODES: dict[str, str] = {
     "E124": "labels out of range",
     "E125": "a site has too few records",
     "E126": "shapes or dtypes differ between sites",
+    "E127": "the same record at more than one site",
     # Misconfigured: the model under differential privacy
     "E130": "the model mixes records, so it cannot be trained with record-level privacy",
     "E131": "no noise level meets the budget",
@@ -50,6 +51,7 @@ CODES: dict[str, str] = {
     "E201": "the site's privacy budget would be exceeded",
     "E202": "the job differs from the one the site approved",
     "E203": "the site cannot train this job",
+    "E204": "the charge is not open in the ledger",
     # Rejected
     "E301": "wrong shape or size",
     "E302": "wrong dtype",
@@ -76,6 +78,7 @@ CODES: dict[str, str] = {
     # Not foreseen
     "E900": "internal error",
     "E901": "interrupted",
+    "E902": "a process ended before its time",
 }
 
 

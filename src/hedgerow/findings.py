@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from hedgerow.errors import CODES, HedgerowError, Misconfigured
 
-__all__ = ["Finding", "refuse_errors"]
+__all__ = ["LEVELS", "Finding", "refuse_errors"]
 
 LEVELS = ("error", "warning", "note")
 

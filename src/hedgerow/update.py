@@ -58,7 +58,7 @@ class Layout:
         state = model.state_dict()
         with torch.no_grad():
             for name, part in self.split(vector).items():
-                state[name].copy_(torch.from_numpy(part))
+                state[name].copy_(torch.tensor(part))
 
     def split(self, vector: Vector) -> dict[str, Vector]:
         """Views of the vector's parts under their names, each in its shape."""

@@ -1,0 +1,103 @@
+"""Distances between updates from one pass over them, exact enough to trust the order.
+
+Every rule whose output is a weighted sum of rows needs only the inner products of the rows about some centre: `n²`
+numbers, however long the rows are. The centre is one of the rows, a central one. Without a centre, rows that are
+almost equal (parameters after a small step) lose their difference to cancellation; about the mean, one huge row does
+the same damage. The zero update is carried as one more point, so that norms and clipping are distances too.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from hedgerow.aggregation.rows import Floats, columns
+
+__all__ = ["Geometry", "measure"]
+
+_SAMPLE = 512
+_FAR = 1e3  # a centre this many times farther out than the most central row is replaced by it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Geometry:
+    """Where `n` rows lie relative to one another and to zero, after the steps so far.
+
+    `points`: gives the `(k + 1, k + 1)` inner products of the `k` rows that arrived and, last, of the zero update.
+    `mixing`: `(n, k + 1)`, each present row as a combination of those points; its rows sum to 1, which is what makes
+    distances independent of the centre. `shares`: `(n, k)`, the same without scaling: whose direction is in it.
+    """
+
+    points: Callable[[], Floats]
+    mixing: Floats
+    shares: Floats
+
+    def gram(self) -> Floats:
+        """Inner products `(n, n)` of the present rows about the centre. O(n³)."""
+        return self.mixing @ self.points() @ self.mixing.T
+
+    def squared_distances(self) -> Floats:
+        """Squared Euclidean distances `(n, n)` between the present rows. O(n³)."""
+        return _distances(self.gram())
+
+    def norms(self) -> Floats:
+        """Euclidean lengths `(n,)` of the present rows: their distances to zero. O(n²)."""
+        away = self.mixing.copy()
+        away[:, -1] -= 1.0
+        return cast(Floats, np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", away, self.points(), away, optimize=True), 0)))
+
+    def mixed(self, weights: Floats) -> "Geometry":
+        """The rows `weights @ rows`, for `weights` whose rows sum to 1."""
+        return replace(self, mixing=weights @ self.mixing, shares=weights @ self.shares)
+
+    def scaled(self, factors: Floats) -> "Geometry":
+        """Each row times its factor: a step towards the zero update."""
+        mixing = factors[:, None] * self.mixing
+        mixing[:, -1] += 1.0 - factors
+        return replace(self, mixing=mixing)
+
+
+def measure(rows: npt.NDArray[np.floating]) -> Geometry:
+    """The geometry of finite rows `(n, d)`, measured when first asked for. O(n²d), one pass, blocks in float64."""
+    n = len(rows)
+    return Geometry(points=cache(lambda: _points(rows)), mixing=np.eye(n, n + 1), shares=np.eye(n))
+
+
+def _points(rows: npt.NDArray[np.floating]) -> Floats:
+    centre = _central_row(rows)
+    while True:
+        gram = _about(rows, centre)
+        spread = np.median(_distances(gram[:-1, :-1]), axis=1)
+        better = int(spread.argmin())
+        # The sample may have missed the coordinates in which the centre is far out. Each time the distance shrinks
+        # a thousandfold or the centre stays, so this ends.
+        if spread[better] * _FAR**2 >= spread[centre]:
+            return gram
+        centre = better
+
+
+def _central_row(rows: npt.NDArray[np.floating]) -> int:
+    sample = rows[:, :: max(1, rows.shape[1] // _SAMPLE)].astype(np.float64)
+    sample -= np.median(sample, axis=0)
+    return int(np.median(_distances(sample @ sample.T), axis=1).argmin())
+
+
+def _about(rows: npt.NDArray[np.floating], centre: int) -> Floats:
+    n = len(rows)
+    gram = np.zeros((n + 1, n + 1))
+    for block in columns(*rows.shape):
+        part = np.zeros((n + 1, block.stop - block.start))
+        part[:n] = rows[:, block]
+        part -= part[centre].copy()
+        gram += part @ part.T
+    return gram
+
+
+def _distances(gram: Floats) -> Floats:
+    squares = np.diagonal(gram)
+    distances = np.maximum(squares[:, None] + squares - 2.0 * gram, 0.0)
+    np.fill_diagonal(distances, 0.0)
+    return distances

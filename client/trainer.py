@@ -1,0 +1,197 @@
+"""A round at a site: judge the request, reserve the budget, train, settle, and only then reply."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, MetricRecord, RecordDict
+
+from hedgerow.client.site import SiteSetup
+from hedgerow.client.training import local_epochs, make_optimizer
+from hedgerow.errors import Misconfigured, Refused
+from hedgerow.evaluation import evaluate
+from hedgerow.job import Job
+from hedgerow.privacy import Charge, Ledger, private_steps, site_plan
+from hedgerow.settings import Scalar
+from hedgerow.task import Data, Site, Split, Task
+from hedgerow.update import Layout, Vector, vector_sha256
+from hedgerow.wire import Attestation, ModelReader, Request, reply_content
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """What a process keeps between requests: the module, its layout, the sites' tensors and open ledgers.
+
+    Nothing here carries learning from round to round: each request starts from the model it brings.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._tensors: dict[int, tuple[torch.Tensor, torch.Tensor, Split]] = {}
+        self._ledgers: dict[Path, Ledger] = {}
+
+    @functools.cached_property
+    def _model(self) -> torch.nn.Module:
+        return self._task.model()
+
+    @functools.cached_property
+    def _layout(self) -> Layout:
+        return Layout.of(self._model)
+
+    @functools.cached_property
+    def _reader(self) -> ModelReader:
+        return ModelReader(self._layout)
+
+    @functools.cached_property
+    def _counters(self) -> dict[str, torch.Tensor]:
+        """Integer buffers as they were built: they are no part of the update, so every round starts from them."""
+        state = self._model.state_dict()
+        return {name: value.clone() for name, value in state.items() if not value.is_floating_point()}
+
+    def train(self, config: Mapping[str, Scalar], request: Request, setup: SiteSetup, arrays: ArrayRecord) -> RecordDict:
+        """One round's update as a reply.
+
+        Raises:
+            Refused: E201 the budget would be exceeded, E202 another job. Misconfigured: what the data or the model does
+                not allow. Exhausted: the ledger cannot be written; then nothing was trained.
+        """
+        job = approved_job(config, request)
+        x, y, _ = self._data(setup.site)
+        if not len(y):
+            raise Misconfigured("E125", "the site has no records", place=setup.site.name)
+        before = self._load(arrays)
+        if job.privacy.unit == "record":
+            return self._train_privately(job, request, setup, before, x, y)
+        randomness = setup.randomness(request.round)
+        local_epochs(self._model, x, y, settings=job.local, loss=self._task.loss, randomness=randomness)
+        return reply_content(
+            self._layout.flatten(self._model) - before,
+            site=setup.site.name,
+            randomness=randomness.description,
+            examples=len(y),
+        )
+
+    def evaluate(
+        self, config: Mapping[str, Scalar], request: Request, setup: SiteSetup, arrays: ArrayRecord
+    ) -> RecordDict:
+        """The model's metrics on the site's held-out records, with `num-examples`, as a reply.
+
+        Raises:
+            Refused: E202 for another job, E203 under differential privacy, where metrics are not paid for.
+            Misconfigured: E125 if the site holds nothing out.
+        """
+        job = approved_job(config, request)
+        if job.privacy.unit != "none":
+            raise Refused("E203", "metrics on a site's records are not paid for by the job's budget")
+        self._load(arrays)
+        _, _, test = self._data(setup.site)
+        if not len(test):
+            raise Misconfigured("E125", "the site holds no records out for evaluation", place=setup.site.name)
+        event = evaluate(self._task, self._model, test, round=request.round)
+        return RecordDict({"metrics": MetricRecord({**event.metrics, "num-examples": event.records})})
+
+    def _train_privately(
+        self, job: Job, request: Request, setup: SiteSetup, before: Vector, x: torch.Tensor, y: torch.Tensor
+    ) -> RecordDict:
+        plan = site_plan(job, len(y))
+        randomness = setup.randomness(request.round)
+        ledger = self._ledger(setup)
+        charge = Charge(
+            dataset=setup.dataset,
+            noise_multiplier=plan.noise_multiplier,
+            sampling_rate=plan.sampling_rate,
+            sampler="none" if plan.sampling_rate == 1 else "poisson",
+            clip=plan.clip,
+            steps=plan.steps_per_round,
+            delta=plan.delta,
+            job=job.digest(),
+            run=request.run,
+            round=request.round,
+            model=vector_sha256(before),
+            randomness=randomness.description,
+            stream="" if setup.seed is None else f"{setup.seed}/{setup.site.index}/{request.round}",
+        )
+        limit = plan.epsilon if setup.epsilon_limit is None else setup.epsilon_limit
+        reservation = ledger.reserve(charge, limit_epsilon=limit, accountant=plan.accountant)
+        try:
+            private_steps(
+                self._model,
+                x,
+                y,
+                plan=plan,
+                loss=self._task.loss,
+                make_optimizer=make_optimizer(job.local),
+                randomness=randomness,
+                proximal=job.local.proximal,
+            )
+            update = self._layout.flatten(self._model) - before
+        except BaseException:
+            ledger.void(reservation)
+            raise
+        ledger.release(reservation)
+        spent = ledger.spent(setup.dataset, delta=plan.delta, accountant=plan.accountant).epsilon
+        return reply_content(
+            update,
+            site=setup.site.name,
+            randomness=randomness.description,
+            attestation=Attestation(
+                planned_epsilon=_rounded_up(plan.planned_epsilon),
+                spent_epsilon=_rounded_up(spent),
+                limit=limit,
+                delta=plan.delta,
+                noise_multiplier=plan.noise_multiplier,
+                sampling_rate=plan.sampling_rate,
+                steps=plan.steps_per_round * plan.rounds,
+                clip=plan.clip,
+            ),
+        )
+
+    def _load(self, arrays: ArrayRecord) -> Vector:
+        vector = self._reader.read(arrays)
+        self._layout.load(vector, self._model)
+        state = self._model.state_dict()
+        for name, value in self._counters.items():
+            state[name].copy_(value)
+        return vector
+
+    def _data(self, site: Site) -> tuple[torch.Tensor, torch.Tensor, Split]:
+        if site.index not in self._tensors:
+            data: Data = self._task.data(site)
+            x, y = (torch.from_numpy(np.ascontiguousarray(part)) for part in (data.train.x, data.train.y))
+            self._tensors[site.index] = (x, y, data.test)
+        return self._tensors[site.index]
+
+    def _ledger(self, setup: SiteSetup) -> Ledger:
+        path = setup.store / "ledger.sqlite"
+        if path not in self._ledgers:
+            setup.store.mkdir(parents=True, exist_ok=True)
+            self._ledgers[path] = Ledger.open(path, durable=setup.seed is None)
+        return self._ledgers[path]
+
+
+def approved_job(config: Mapping[str, Scalar], request: Request) -> Job:
+    """The job in the site's own run configuration, if it is the one that the coordinator names.
+
+    Raises:
+        Refused: E202.
+    """
+    job, digest = _job(tuple(sorted(config.items())))
+    if digest != request.job_digest:
+        raise Refused("E202", "the coordinator names another job than the run configuration holds")
+    return job
+
+
+@functools.lru_cache(maxsize=16)
+def _job(items: tuple[tuple[str, Scalar], ...]) -> tuple[Job, str]:
+    job = Job.from_flat(dict(items))
+    return job, job.digest()
+
+
+def _rounded_up(epsilon: float) -> float:
+    return math.ceil(epsilon * 1000 - 1e-9) / 1000

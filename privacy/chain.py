@@ -1,0 +1,110 @@
+"""The ledger's entries: each carries the hash of the one before it, so none can be changed or taken out.
+
+Guarantee: changing, removing, inserting or reordering entries breaks the chain, unless everything after the
+change is rewritten too. A chain cut at its end is still a chain: remember `Head` elsewhere (at the server,
+at peers) to notice that.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from hedgerow.errors import HedgerowError, Tampered
+from hedgerow.privacy.charge import Charge
+
+__all__ = ["Entry", "Head", "Row", "State", "genesis", "linked", "verified"]
+
+FORMAT = 1
+Row = tuple[int, str, str, str, str]  # seq, dataset, state, body, hash
+
+
+class State(StrEnum):
+    """What an entry says. A charge counts unless it is voided."""
+
+    OPENED = "opened"  # how the file is kept: its format and whether it survives a power loss
+    RESERVED = "reserved"  # about to happen: on the disk before any noise is drawn
+    RELEASED = "released"  # happened
+    VOIDED = "voided"  # did not happen, and nothing left the process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The last entry of a chain; whoever remembers it can tell whether a ledger was set back."""
+
+    seq: int
+    hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One line of the ledger. `of` is the charge's own number, also for the entries that settle it."""
+
+    seq: int
+    state: State
+    dataset: str
+    time: float
+    charge: Charge | None
+    of: int
+    durable: bool
+    hash: str
+
+
+def genesis() -> Head:
+    """Return the head of an empty chain."""
+    return Head(seq=0, hash="")
+
+
+def linked(previous: Head, *, state: State, dataset: str, facts: dict[str, Any]) -> tuple[Row, Head]:
+    """Return the row that follows `previous`, and the new head."""
+    body = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    seq = previous.seq + 1
+    digest = _hash(seq, previous.hash, dataset, state, body)
+    return (seq, dataset, state.value, body, digest), Head(seq=seq, hash=digest)
+
+
+def verified(rows: Iterable[Row], previous: Head, *, place: str) -> Iterator[Entry]:
+    """Read rows that follow `previous`, checking each link.
+
+    Raises: Tampered E402 at the first row that is not what was written, or not where it was written.
+    """
+    expected = previous
+    for seq, dataset, state, body, digest in rows:
+        if seq != expected.seq + 1 or digest != _hash(seq, expected.hash, dataset, state, body):
+            raise Tampered(
+                "E402",
+                f"entry {expected.seq + 1} is not the one that was written",
+                place=place,
+                hint="stop using this data set until the ledger is restored from a trusted copy",
+            )
+        expected = Head(seq=seq, hash=digest)
+        yield _entry(seq, dataset, state, body, digest, place)
+
+
+def _entry(seq: int, dataset: str, state: str, body: str, digest: str, place: str) -> Entry:
+    try:
+        facts = json.loads(body)
+        kind = State(state)
+        if kind is State.OPENED and facts["format"] != FORMAT:
+            raise ValueError("another format")
+        return Entry(
+            seq=seq,
+            state=kind,
+            dataset=dataset,
+            time=float(facts["time"]),
+            charge=Charge(**facts["charge"]) if kind is State.RESERVED else None,
+            of=seq if kind is State.RESERVED else int(facts.get("of", 0)),
+            durable=bool(facts.get("durable", False)),
+            hash=digest,
+        )
+    except (KeyError, TypeError, ValueError, HedgerowError) as error:
+        raise Tampered(
+            "E402", f"entry {seq} cannot be read by this version", place=place, hint="use the version that wrote it"
+        ) from error
+
+
+def _hash(seq: int, previous: str, dataset: str, state: str, body: str) -> str:
+    content = json.dumps([seq, previous, dataset, state, body], separators=(",", ":"))
+    return hashlib.sha256(content.encode()).hexdigest()

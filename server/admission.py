@@ -1,0 +1,88 @@
+"""Admission: which replies of a round may be counted at all, before any rule looks at them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hedgerow.errors import CODES
+from hedgerow.update import Vector
+from hedgerow.wire import Failure, Reply
+
+__all__ = ["Admitted", "Rejection", "admit"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A site whose update did not count in a round, with the stable code and a constant-text reason."""
+
+    site: str
+    code: str
+    reason: str
+
+    @classmethod
+    def of(cls, site: str, failure: Failure) -> "Rejection":
+        return cls(site=site, code=failure.code, reason=failure.reason)
+
+    def record(self) -> dict[str, str]:
+        return {"site": self.site, "code": self.code, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Admitted:
+    """The usable updates as rows: `rows` (n, d) float32, `replies` in the same order (by site name, then sender)."""
+
+    rows: np.ndarray
+    replies: tuple[Reply, ...]
+    rejections: tuple[Rejection, ...]
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        return tuple(reply.site for reply in self.replies)
+
+
+def admit(replies: Iterable[Reply], *, asked: Mapping[int, str], size: int) -> Admitted:
+    """Sort replies into rows that may be aggregated and rejections.
+
+    A reply counts once, only from a node that was asked, only whole: shape (`size`,), float32, finite. `asked` maps
+    each node to the name it is known by; those who did not answer are listed as silent (E309). The order of rows does not depend on the order of arrival, so
+    the same replies give the same bytes.
+    """
+    usable: list[Reply] = []
+    rejections: list[Rejection] = []
+    waiting = set(asked)
+    names: dict[str, int] = {}
+    for reply in sorted(replies, key=lambda reply: (reply.site, reply.sender)):
+        failure = _problem(reply, waiting, size)
+        waiting.discard(reply.sender)
+        if failure is None and names.setdefault(reply.site, reply.sender) != reply.sender:
+            failure = Failure("E306", "another node already answered under this site's name")
+        if failure is not None:
+            rejections.append(Rejection.of(reply.site, failure))
+        else:
+            usable.append(reply)
+    silent = Failure("E309", CODES["E309"])
+    rejections += [Rejection.of(asked[node], silent) for node in sorted(waiting)]
+    rows = np.stack([_vector(reply) for reply in usable]) if usable else np.empty((0, size), np.float32)
+    return Admitted(rows=rows, replies=tuple(usable), rejections=tuple(rejections))
+
+
+def _problem(reply: Reply, waiting: set[int], size: int) -> Failure | None:
+    if reply.sender not in waiting:
+        return Failure("E306", "the sender was not asked, or answered twice")
+    if reply.failure is not None:
+        return reply.failure
+    if reply.update is None:
+        return Failure("E305", CODES["E305"])
+    if reply.update.shape != (size,):
+        return Failure("E301", f"the update has shape {reply.update.shape}, not ({size},)")
+    if reply.update.dtype != np.float32:
+        return Failure("E302", f"the update is {reply.update.dtype}, not float32")
+    if not np.isfinite(reply.update).all():
+        return Failure("E303", CODES["E303"])
+    return None
+
+
+def _vector(reply: Reply) -> Vector:
+    assert reply.update is not None
+    return reply.update

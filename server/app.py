@@ -1,0 +1,236 @@
+"""`server_app(task)`: the coordinator as a Flower ServerApp, the same for simulation, `flwr run` and `hedgerow local`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from flwr.app import ArrayRecord, Context, MetricRecord
+from flwr.serverapp import Grid, ServerApp
+
+import hedgerow
+from hedgerow.errors import CODES, HedgerowError, Misconfigured
+from hedgerow.events import Evaluated, Event, EventLog, Listener, RunFinished, RunStarted, read_events
+from hedgerow.job import Job
+from hedgerow.runs import RunFolder
+from hedgerow.scenario import Scenario
+from hedgerow.evaluation import evaluate
+from hedgerow.server.round import GlobalState
+from hedgerow.server.strategy import Strategy
+from hedgerow.task import Task
+from hedgerow.update import Layout
+from hedgerow.wire import model_record
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["HedgerowServerApp", "RUN_VARIABLE", "coordinate", "run_started", "server_app"]
+
+RUN_VARIABLE = "HEDGEROW_RUN"  # the run folder that an engine prepared for a ServerApp in another process
+RUNS_VARIABLE = "HEDGEROW_RUNS"  # where a ServerApp without a prepared folder makes one; `runs` here otherwise
+
+DECLARED = "declared."  # prefix of the sites' frozen example counts among a checkpoint's tensors
+
+
+class HedgerowServerApp(ServerApp):
+    """A ServerApp that knows its task, so that an engine can prepare the run and evaluate it afterwards."""
+
+    def __init__(self, task: Task) -> None:
+        super().__init__()
+        self.task = task
+
+
+def server_app(task: Task, *, folder: RunFolder | None = None, listeners: Sequence[Listener] = ()) -> ServerApp:
+    """The coordinator's ServerApp.
+
+    The job comes from the prepared run folder (`folder`, or the environment variable HEDGEROW_RUN), else from Flower's
+    run configuration; without a prepared folder one is made under HEDGEROW_RUNS or `runs`.
+    """
+    app = HedgerowServerApp(task)
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        prepared = folder or _from_environment()
+        if prepared is not None:
+            coordinate(task, prepared, grid, listeners=listeners)
+            return
+        job = Job.from_flat(dict(context.run_config))
+        made = RunFolder.create(
+            Path(os.environ.get(RUNS_VARIABLE, "runs")), job=job, scenario=None, engine="flower", task=task.name
+        )
+        with made.lock():
+            _whole_run(task, made, grid, listeners)
+
+    return app
+
+
+def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence[Listener] = ()) -> None:
+    """Run the rounds that the folder does not have yet, each durable before its model goes out.
+
+    Raises:
+        Exhausted: E501–E504. Misconfigured: E113 if the task's model is not the one in the folder.
+    """
+    log = EventLog(folder.events, listeners=listeners)
+    model = task.model() if folder.scenario is None else _seeded_model(task, folder.scenario.seed)
+    layout = Layout.of(model)
+    state, first_round = _continued(folder, layout)
+    if state is None:
+        vector = layout.flatten(model)
+        folder.save(0, layout, vector, {})
+    else:
+        vector = state.model
+    held_out = task.held_out() if folder.job.evaluate == "server" else None
+
+    def evaluate_fn(number: int, arrays: ArrayRecord) -> MetricRecord | None:
+        if held_out is None:
+            return None
+        layout.load(layout.join({name: arrays[name].numpy() for name in layout.names}), model)
+        event = evaluate(task, model, held_out, round=number)
+        log.append(event)
+        return MetricRecord(dict(event.metrics))
+
+    def save(number: int, new: GlobalState) -> str:
+        declared = {f"{DECLARED}{site}": np.array([count], np.int64) for site, count in new.declared.items()}
+        return folder.save(number, layout, new.model, {**new.memory, **declared})
+
+    seed = None if folder.scenario is None else folder.scenario.seed
+    strategy = Strategy(
+        folder.job,
+        run=folder.name,
+        tell=log.append,
+        save=save,
+        draw=lambda number: np.random.default_rng(
+            None if seed is None else np.random.SeedSequence(seed, spawn_key=(3, number))
+        ),
+        state=state,
+        first_round=first_round,
+    )
+    strategy.start(grid, model_record(layout, vector), evaluate_fn=evaluate_fn)
+
+
+def run_started(task: Task, folder: RunFolder, *, sites: int, command: str = "", **scenario: object) -> RunStarted:
+    """The first event of a run. `scenario` adds what the scenario's draw decided (the attackers' names)."""
+    stated = {} if folder.scenario is None else {**folder.scenario.flat(), **scenario}
+    return RunStarted(
+        run=folder.name,
+        task=task.name,
+        engine=folder.engine,
+        job=folder.job.flat(),
+        job_digest=folder.job.digest(),
+        scenario=stated,
+        parameters=Layout.of(task.model()).size,
+        sites=sites,
+        versions=_versions(),
+        command=command,
+        switched_off=switched_off(folder.job),
+    )
+
+
+def run_finished(folder: RunFolder, *, seconds: float, error: BaseException | None = None) -> RunFinished:
+    """The last event of a run, from what the folder holds: final metrics, model and the sites' spending."""
+    final: dict[str, float] = {}
+    epsilon: dict[str, float] = {}
+    for event in read_events(folder.events):
+        if event["event"] == "evaluated":
+            final = event["metrics"]
+        elif event["event"] == "budget-spent":
+            epsilon[event["site"]] = event["epsilon"]
+    rounds = folder.rounds()
+    last = max(rounds, default=0)
+    code = error.code if isinstance(error, HedgerowError) else "E900" if error else ""
+    if isinstance(error, KeyboardInterrupt):
+        code = "E901"
+    reason = error.message if isinstance(error, HedgerowError) else CODES[code] if code else ""
+    return RunFinished(
+        status="finished" if error is None else "interrupted" if code == "E901" else "failed",
+        rounds=last,
+        final=final,
+        model_sha256=rounds.get(last, ""),
+        epsilon=epsilon,
+        seconds=round(seconds, 3),
+        code=code,
+        reason=reason,
+    )
+
+
+def switched_off(job: Job) -> list[str]:
+    """What does not protect in this job, in words."""
+    words = []
+    if job.secure.mode == "off":
+        words.append("Secure sums are off: the server sees single updates.")
+    if job.privacy.unit == "none":
+        words.append("Differential privacy is off: nothing bounds what the model or the updates say about a record.")
+    if job.aggregate.rule == "mean":
+        words.append("The rule is the plain mean: one hostile site can move the model anywhere.")
+    elif job.aggregate.byzantine == 0:
+        words.append("No hostile site is expected (aggregate.byzantine = 0): one could move the model.")
+    return words
+
+
+def _whole_run(task: Task, folder: RunFolder, grid: Grid, listeners: Sequence[Listener]) -> None:
+    """A run that no engine frames: first event, rounds, last event, report."""
+    from hedgerow.report import write_report
+
+    log = EventLog(folder.events, listeners=listeners)
+    log.append(run_started(task, folder, sites=len(list(grid.get_node_ids()))))
+    start = time.perf_counter()
+    error: BaseException | None = None
+    try:
+        coordinate(task, folder, grid, listeners=listeners)
+    except BaseException as caught:
+        error = caught
+        raise
+    finally:
+        EventLog(folder.events, listeners=listeners).append(
+            run_finished(folder, seconds=time.perf_counter() - start, error=error)
+        )
+        write_report(folder.path)
+
+
+def _from_environment() -> RunFolder | None:
+    path = os.environ.get(RUN_VARIABLE)
+    return RunFolder.open(Path(path)) if path else None
+
+
+def _continued(folder: RunFolder, layout: Layout) -> tuple[GlobalState | None, int]:
+    latest = folder.latest()
+    if latest is None:
+        return None, 1
+    saved, checkpoint = latest
+    if saved != layout:
+        raise Misconfigured(
+            "E113", "the task's model has other tensors than the run's checkpoint", place=str(folder.path)
+        )
+    if checkpoint.round == 0:
+        return None, 1
+    memory = {name: value for name, value in checkpoint.state.items() if not name.startswith(DECLARED)}
+    declared = {
+        name.removeprefix(DECLARED): int(value[0])
+        for name, value in checkpoint.state.items()
+        if name.startswith(DECLARED)
+    }
+    return GlobalState(model=checkpoint.model, memory=memory, declared=declared), checkpoint.round + 1
+
+
+def _seeded_model(task: Task, seed: int) -> torch.nn.Module:
+    import torch
+
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return task.model()
+
+
+def _versions() -> dict[str, str]:
+    found = {"hedgerow": hedgerow.__version__, "python": platform.python_version()}
+    for name in ("flwr", "torch", "opacus", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

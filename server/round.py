@@ -1,0 +1,127 @@
+"""One round's close, for every engine: admit → aggregate → step. It works on rows; there is no Flower in it.
+
+```
+replies ─► admit ─► rows (n, d) ─► Rule ─► aggregate ─► server optimiser ─► model
+              └► rejections            └► verdict: who counted, who was excluded and why
+```
+"""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hedgerow.aggregation import aggregate, make_rule
+from hedgerow.aggregation import mean as weighted_mean
+from hedgerow.errors import Exhausted
+from hedgerow.job import Job
+from hedgerow.server.admission import Admitted, Rejection, admit
+from hedgerow.server.optimizer import server_step
+from hedgerow.update import Vector
+from hedgerow.wire import Reply
+
+__all__ = ["Closed", "GlobalState", "VoidRound", "close_round"]
+
+WEIGHT_CAP = 3.0  # times the median of the declared counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GlobalState:
+    """Everything the coordinator carries from round to round.
+
+    `model` (d,), `memory` of the server optimiser, and the example counts that sites `declared` in their first reply.
+    """
+
+    model: Vector
+    memory: Mapping[str, np.ndarray]
+    declared: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Closed:
+    """A round that released a model: the next state, and what the events tell about it."""
+
+    state: GlobalState
+    accepted: tuple[str, ...]
+    rejections: tuple[Rejection, ...]
+    replies: tuple[Reply, ...]
+    norms: Mapping[str, float]
+    weights: Mapping[str, float]
+    scores: Mapping[str, float]
+    step_norm: float
+    seconds: Mapping[str, float]
+
+
+def close_round(job: Job, state: GlobalState, replies: Iterable[Reply], *, asked: Mapping[int, str]) -> Closed:
+    """Turn a round's replies into the next model.
+
+    Raises:
+        VoidRound: with fewer usable updates than the quorum (E501) or more bad ones than the rule tolerates (E502).
+            The round releases nothing and the state stays as it was.
+    """
+    start = time.perf_counter()
+    admitted = admit(replies, asked=asked, size=len(state.model))
+    admitted_at = time.perf_counter()
+    rule = make_rule(job.aggregate.rule, byzantine=job.aggregate.byzantine, before=job.aggregate.before)
+    declared = _declare(state.declared, admitted)
+    _need(job, admitted)
+    try:
+        if job.aggregate.weights == "examples":
+            shares = _capped(np.array([declared[site] for site in admitted.sites], np.float64))
+            step = weighted_mean(admitted.rows, weights=shares)
+            weights: np.ndarray | None = shares / shares.sum()
+            excluded: Mapping[int, str] = {}
+            scores: np.ndarray | None = None
+        else:
+            outcome = aggregate(admitted.rows, rule)
+            step, excluded = outcome.vector, outcome.verdict.excluded
+            weights, scores = outcome.verdict.weights, outcome.verdict.scores
+    except Exhausted as error:
+        raise VoidRound(error, admitted.rejections) from error
+    aggregated_at = time.perf_counter()
+    model, memory = server_step(job.server, state.model, np.asarray(step, np.float32), state.memory)
+    excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
+    return Closed(
+        state=GlobalState(model=model, memory=memory, declared=declared),
+        accepted=tuple(site for site in admitted.sites if site not in excluded_sites),
+        rejections=admitted.rejections
+        + tuple(Rejection(site=site, code="E310", reason=reason) for site, reason in excluded_sites.items()),
+        replies=admitted.replies,
+        norms=dict(zip(admitted.sites, np.linalg.norm(admitted.rows.astype(np.float64), axis=1).tolist(), strict=True)),
+        weights={} if weights is None else dict(zip(admitted.sites, np.asarray(weights).tolist(), strict=True)),
+        scores={} if scores is None else dict(zip(admitted.sites, np.asarray(scores).tolist(), strict=True)),
+        step_norm=float(np.linalg.norm(model.astype(np.float64) - state.model)),
+        seconds={
+            "admit": admitted_at - start,
+            "aggregate": aggregated_at - admitted_at,
+            "step": time.perf_counter() - aggregated_at,
+        },
+    )
+
+
+class VoidRound(Exception):
+    """A round that may release nothing: the cause, and who did not count."""
+
+    def __init__(self, cause: Exhausted, rejections: tuple[Rejection, ...]) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.rejections = rejections
+
+
+def _need(job: Job, admitted: Admitted) -> None:
+    usable = len(admitted.replies)
+    if usable < job.cohort.quorum:
+        error = Exhausted("E501", f"{usable} usable updates, but the quorum is {job.cohort.quorum}")
+        raise VoidRound(error, admitted.rejections)
+
+
+def _declare(declared: Mapping[str, int], admitted: Admitted) -> dict[str, int]:
+    """Counts are believed once: a site's first claim holds for the run."""
+    first = {reply.site: reply.examples or 1 for reply in admitted.replies if reply.site not in declared}
+    return {**declared, **first}
+
+
+def _capped(counts: np.ndarray) -> np.ndarray:
+    capped: np.ndarray = np.minimum(counts, WEIGHT_CAP * np.median(counts))
+    return capped

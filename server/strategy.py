@@ -1,0 +1,312 @@
+"""The coordinator's `Strategy`: a real Flower strategy whose round is select → send → gather → close → save → tell.
+
+It runs under `flwr run`, on Ray, on SuperLinks and in process. With other people's ClientApps it works too: they
+answer with full parameters, ours with updates.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Result
+from flwr.serverapp.strategy import Strategy as FlowerStrategy
+
+from hedgerow.errors import Exhausted
+from hedgerow.events import BudgetPlanned, BudgetSpent, Evaluated, Event, RoundClosed, RoundStarted, RoundVoided
+from hedgerow.job import Job
+from hedgerow.evaluation import evaluated
+from hedgerow.server.optimizer import first_state
+from hedgerow.server.policygrid import FIRST_WAIT, LONGEST_WAIT, PolicyGrid
+from hedgerow.server.round import Closed, GlobalState, VoidRound, close_round
+from hedgerow.update import Layout, Vector
+from hedgerow.wire import Reply, Request, model_record, read_reply, record_bytes, request_content
+
+__all__ = ["Strategy"]
+
+VOID_LIMIT = 3  # rounds in a row that released nothing: going on would only spend the sites' time
+
+Evaluation = Callable[[int, Vector], Evaluated | None]
+Save = Callable[[int, GlobalState], str]
+
+
+class Strategy(FlowerStrategy):
+    """Hedgerow's round as a Flower strategy.
+
+    `job` says how to select, aggregate and step; `tell` receives every event; `save` makes a round's state durable
+    before the model goes anywhere and returns its hash; `draw` gives the generator that selects a round's cohort. `state`
+    and `first_round` continue an earlier run.
+
+    Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
+    satisfied changes nothing.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        *,
+        run: str = "run",
+        tell: Callable[[Event], None] = lambda event: None,
+        save: Save = lambda round_number, state: "",
+        draw: Callable[[int], np.random.Generator] = lambda round_number: np.random.default_rng(),
+        state: GlobalState | None = None,
+        first_round: int = 1,
+    ) -> None:
+        self.job = job
+        self.run = run
+        self.state = state
+        self.first_round = first_round
+        self._tell = tell
+        self._save = save
+        self._draw = draw
+        self._layout: Layout | None = None
+        self._fixed: ArrayRecord = ArrayRecord()
+        self._asked: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        self._planned: set[str] = set()
+        self._bytes_down = 0
+        self._voided = 0
+        self._started = 0.0
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """One request for each selected node; the request lives as long as the round's deadline."""
+        nodes = self._select(grid, server_round)
+        request = Request(round=server_round, rounds=self.job.rounds, run=self.run, job_digest=self.job.digest())
+        self._asked = {node: self._names.get(node, f"node-{node:x}") for node in nodes}
+        self._started = time.perf_counter()
+        self._tell(RoundStarted(round=server_round, rounds=self.job.rounds, asked=len(nodes)))
+        content = request_content(arrays, request, config)
+        self._bytes_down = record_bytes(content) * len(nodes)
+        return [
+            Message(content, node, MessageType.TRAIN, ttl=self.job.cohort.deadline, group_id=str(server_round))
+            for node in nodes
+        ]
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """Close the round.
+
+        Raises:
+            Exhausted: E501 or E502 after three rounds in a row that released nothing.
+        """
+        layout, state = self._current()
+        answers = [read_reply(message, layout=layout, model=state.model) for message in replies]
+        self._names.update({answer.sender: answer.site for answer in answers if answer.sender in self._asked})
+        gathered = time.perf_counter()
+        try:
+            closed = close_round(self.job, state, answers, asked=self._asked)
+        except VoidRound as void:
+            self._tell(_voided(server_round, void))
+            self._voided += 1
+            if self._voided == VOID_LIMIT:
+                raise Exhausted(
+                    void.cause.code,
+                    f"{VOID_LIMIT} rounds in a row released nothing; the last one: {void.cause.message}",
+                    hint="the rejected sites and their reasons are in the report",
+                ) from void
+            return None, None
+        self._voided = 0
+        self.state = closed.state
+        sha256 = self._save(server_round, closed.state)
+        self._tell_budgets(server_round, closed.replies)
+        seconds = {"train": gathered - self._started, **closed.seconds}
+        self._tell(_closed(server_round, closed, seconds, self._bytes_down, sum(a.bytes for a in answers), sha256))
+        return self._record(layout, closed.state.model), MetricRecord({"accepted": len(closed.accepted)})
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """Sites evaluate only where the job says so, which it cannot under differential privacy."""
+        if self.job.evaluate != "sites":
+            return []
+        request = Request(round=server_round, rounds=self.job.rounds, run=self.run, job_digest=self.job.digest())
+        content = request_content(arrays, request, config)
+        return [
+            Message(content, node, MessageType.EVALUATE, ttl=self.job.cohort.deadline, group_id=str(server_round))
+            for node in sorted(grid.get_node_ids())
+        ]
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        """The sites' metrics, each weighted by the records it was measured on."""
+        total, sums = 0.0, dict[str, float]()
+        for message in replies:
+            if message.has_error() or "metrics" not in message.content.metric_records:
+                continue
+            metrics = message.content.metric_records["metrics"]
+            records = metrics.get("num-examples", 0)
+            values = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
+            if not isinstance(records, int) or not 0 < records <= 2**31 or not all(map(math.isfinite, values.values())):
+                continue
+            total += records
+            for key in values.keys() - {"num-examples"}:
+                sums[key] = sums.get(key, 0.0) + records * values[key]
+        if not total:
+            return None
+        means = {key: sums[key] / total for key in sorted(sums, key=lambda key: (key == "loss", key))}
+        self._tell(evaluated(round=server_round, where="sites", records=int(total), metrics=means))
+        return MetricRecord(dict(means))
+
+    def summary(self) -> None:
+        """Flower's hook for a printed summary; a Hedgerow run tells its settings in its first event."""
+
+    def start(
+        self,
+        grid: Grid,
+        initial_arrays: ArrayRecord,
+        num_rounds: int | None = None,
+        timeout: float = 3600,
+        train_config: ConfigRecord | None = None,
+        evaluate_config: ConfigRecord | None = None,
+        evaluate_fn: Callable[[int, ArrayRecord], MetricRecord | None] | None = None,
+    ) -> Result:
+        """Run the job's rounds (Flower's signature; `num_rounds` defaults to the job's).
+
+        Raises:
+            Exhausted: E501 if too few nodes connect, and as `aggregate_train`.
+        """
+        rounds = self.job.rounds if num_rounds is None else num_rounds
+        cohort = self.job.cohort
+        policy = (
+            grid
+            if isinstance(grid, PolicyGrid)
+            else PolicyGrid(
+                grid,
+                quorum=cohort.quorum,
+                grace=cohort.grace,
+                deadline=min(cohort.deadline, timeout),
+                over_select=cohort.over_select,
+            )
+        )
+        arrays = self._begin(initial_arrays)
+        result = Result()
+        result.arrays = arrays
+        if evaluate_fn and self.first_round == 1:
+            _keep(result.evaluate_metrics_serverapp, 0, evaluate_fn(0, arrays))
+        for number in range(self.first_round, rounds + 1):
+            requests = self.configure_train(number, arrays, train_config or ConfigRecord(), policy)
+            new, metrics = self.aggregate_train(number, policy.gather(requests))
+            _keep(result.train_metrics_clientapp, number, metrics)
+            if new is None:
+                continue
+            result.arrays = arrays = new
+            asked = self.configure_evaluate(number, arrays, evaluate_config or ConfigRecord(), policy)
+            answers = policy.gather(asked) if asked else []
+            _keep(result.evaluate_metrics_clientapp, number, self.aggregate_evaluate(number, answers))
+            if evaluate_fn:
+                _keep(result.evaluate_metrics_serverapp, number, evaluate_fn(number, arrays))
+        return result
+
+    def _begin(self, initial_arrays: ArrayRecord) -> ArrayRecord:
+        """Agree on the layout, and take the given arrays as the first model unless an earlier run is continued."""
+        arrays = {name: array.numpy() for name, array in initial_arrays.items()}
+        floats = {name: value for name, value in arrays.items() if value.dtype.kind == "f"}
+        self._layout = Layout(names=tuple(floats), shapes=tuple(tuple(value.shape) for value in floats.values()))
+        if self.state is None:
+            model = self._layout.join({name: value.astype(np.float32) for name, value in floats.items()})
+            memory = first_state(self.job.server, len(model))
+            self.state = GlobalState(model=model, memory=memory, declared={})
+        self._fixed = ArrayRecord({name: initial_arrays[name] for name in arrays.keys() - floats.keys()})
+        return self._record(self._layout, self.state.model)
+
+    def _record(self, layout: Layout, model: Vector) -> ArrayRecord:
+        """The model as arrays, with the integer buffers that a foreign client expects back, as they were."""
+        record = model_record(layout, model)
+        record.update(self._fixed)
+        return record
+
+    def _current(self) -> tuple[Layout, GlobalState]:
+        if self._layout is None or self.state is None:
+            raise RuntimeError("aggregate_train was called before start")
+        return self._layout, self.state
+
+    def _select(self, grid: Grid, server_round: int) -> list[int]:
+        """Draw the cohort from the connected nodes, waiting until there are enough for the quorum."""
+        waited, wait = 0.0, FIRST_WAIT
+        while len(nodes := sorted(grid.get_node_ids())) < self.job.cohort.quorum:
+            if waited >= self.job.cohort.deadline:
+                raise Exhausted(
+                    "E501",
+                    f"{len(nodes)} sites are connected, but the quorum is {self.job.cohort.quorum}",
+                    hint="start more sites, or lower cohort.quorum",
+                )
+            time.sleep(wait)
+            waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
+        wanted = math.ceil(len(nodes) * self.job.cohort.fraction * (1 + self.job.cohort.over_select) - 1e-9)
+        size = min(len(nodes), max(wanted, self.job.cohort.quorum))
+        if size == len(nodes):
+            return nodes
+        chosen = self._draw(server_round).choice(len(nodes), size, replace=False)
+        return sorted(nodes[index] for index in chosen)
+
+    def _tell_budgets(self, server_round: int, replies: Iterable[Reply]) -> None:
+        """What the sites attest: the plan once, the spending every round. The coordinator cannot verify it."""
+        for reply in replies:
+            attested = reply.attestation
+            if attested is None:
+                continue
+            if reply.site not in self._planned:
+                self._planned.add(reply.site)
+                self._tell(
+                    BudgetPlanned(
+                        site=reply.site,
+                        epsilon=attested.planned_epsilon,
+                        limit=attested.limit,
+                        delta=attested.delta,
+                        noise_multiplier=attested.noise_multiplier,
+                        sampling_rate=attested.sampling_rate,
+                        steps=attested.steps,
+                        clip=attested.clip,
+                        accountant=self.job.privacy.accountant,
+                        unit=self.job.privacy.unit,
+                        relation="add or remove one record",
+                        randomness=reply.randomness,
+                    )
+                )
+            self._tell(
+                BudgetSpent(
+                    round=server_round,
+                    site=reply.site,
+                    epsilon=attested.spent_epsilon,
+                    limit=attested.limit,
+                    delta=attested.delta,
+                )
+            )
+
+
+def _keep(history: dict[int, MetricRecord], number: int, metrics: MetricRecord | None) -> None:
+    if metrics is not None:
+        history[number] = metrics
+
+
+def _voided(number: int, void: VoidRound) -> RoundVoided:
+    return RoundVoided(
+        round=number,
+        code=void.cause.code,
+        reason=void.cause.message,
+        rejected=[rejection.record() for rejection in void.rejections],
+    )
+
+
+def _closed(
+    number: int, closed: Closed, seconds: Mapping[str, float], bytes_down: int, bytes_up: int, sha256: str
+) -> RoundClosed:
+    return RoundClosed(
+        round=number,
+        accepted=closed.accepted,
+        rejected=[rejection.record() for rejection in closed.rejections],
+        norms=closed.norms,
+        weights=closed.weights,
+        scores=closed.scores,
+        step_norm=closed.step_norm,
+        seconds=seconds,
+        bytes_down=bytes_down,
+        bytes_up=bytes_up,
+        model_sha256=sha256,
+    )

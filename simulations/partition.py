@@ -1,0 +1,261 @@
+"""How one pool of records becomes the shares of simulated sites."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hedgerow.errors import Misconfigured
+from hedgerow.scenario import Scenario
+from hedgerow.task import Data, PooledTask, Site, Split, Task
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["SplitTask", "partition", "site_names", "split"]
+
+Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
+Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
+
+GRAMMAR = "iid, dirichlet:ALPHA, labels:PER_SITE, quantity:ALPHA or column"
+KINDS = ("iid", "dirichlet", "labels", "quantity", "column")
+NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
+ALPHAS = (1e-6, 1e6)  # within these numpy's Dirichlet draw neither underflows nor overflows
+STREAM = (1,)  # the split's own branch of the scenario's seed: other random uses take other branches
+
+
+class SplitTask(Task):
+    """A pooled task divided among simulated sites, drawn once from the scenario's seed.
+
+    A site's `train` is its share of the pool and its `test` is empty: the held-out records stay with the server.
+    Everything else is the inner task's own. `shares[i]` are the pool's rows of site i, `site_names[i]` its name.
+    """
+
+    def __init__(self, inner: PooledTask, scenario: Scenario) -> None:
+        self.name = inner.name
+        self.labels = inner.labels
+        self.inner = inner
+        self.shares = partition(
+            inner.pool().train.y,
+            sites=scenario.sites,
+            split=scenario.split,
+            rng=np.random.default_rng(np.random.SeedSequence(scenario.seed, spawn_key=STREAM)),
+            column=inner.column,
+        )
+        self.site_names = site_names(scenario, column=inner.column)
+
+    def model(self) -> torch.nn.Module:
+        return self.inner.model()
+
+    def data(self, site: Site) -> Data:
+        """The share of `site.index`.
+
+        Raises:
+            Misconfigured: E125 if no share has this index.
+        """
+        if not 0 <= site.index < len(self.shares):
+            raise Misconfigured(
+                "E125",
+                f"site '{site.name}' has index {site.index}, but the data are split over {len(self.shares)} sites",
+                hint="count the sites from 0",
+            )
+        train = self.inner.pool().train
+        return Data(train.take(self.shares[site.index]), train.take(np.empty(0, np.int64)))
+
+    def held_out(self) -> Split | None:
+        return self.inner.held_out()
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.inner.loss(logits, y)
+
+    def metrics(self, logits: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+        return self.inner.metrics(logits, y)
+
+
+def split(task: PooledTask, scenario: Scenario) -> SplitTask:
+    """Divide a pooled task among the scenario's sites. The same scenario gives the same shares on every machine.
+
+    Raises:
+        Misconfigured: as `partition`.
+    """
+    return SplitTask(task, scenario)
+
+
+def site_names(scenario: Scenario, column: Array | None = None) -> tuple[str, ...]:
+    """The sites' display names in index order: `site-01`, …, or the column's values where `split = "column"`.
+
+    >>> site_names(Scenario(sites=3))
+    ('site-01', 'site-02', 'site-03')
+    """
+    if scenario.split.strip() == "column":
+        return tuple(str(value) for value in _values(column))
+    width = max(2, len(str(scenario.sites)))
+    return tuple(f"site-{index + 1:0{width}d}" for index in range(scenario.sites))
+
+
+def partition(
+    labels: Array, *, sites: int, split: str, rng: np.random.Generator, column: Array | None = None
+) -> tuple[Rows, ...]:
+    """Deal the records 0 … n-1 out to the sites: one ascending array of row numbers per site, in O(n log n).
+
+    Guarantee: every record is at exactly one site and no site is empty; the result depends on the arguments only.
+
+    - `iid`: a random deal; sizes differ by at most 1.
+    - `dirichlet:ALPHA`: each label's records are divided over the sites in Dirichlet(ALPHA, …, ALPHA) proportions
+      (Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks", ICML 2019, §4; compare Hsu,
+      Qi and Brown, "Measuring the Effects of Non-Identical Data Distribution", 2019, §3, who draw one mixture of
+      labels per site). The smaller ALPHA, the fewer labels a site sees.
+    - `labels:PER_SITE`: records sorted by label are cut into sites · PER_SITE shards of equal size (±1), dealt at
+      random, PER_SITE each (McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized
+      Data", AISTATS 2017, §3). A site sees at most 2 · PER_SITE labels if no label has fewer records than a shard;
+      where the shards meet the labels' borders exactly, at most PER_SITE.
+    - `quantity:ALPHA`: sizes in Dirichlet(ALPHA, …, ALPHA) proportions, records dealt at random (Li et al.,
+      "Federated Learning on Non-IID Data Silos: An Experimental Study", ICDE 2022, §4).
+    - `column`: a site per distinct value of `column` (n,), in ascending order. The values decide how many sites there
+      are, at most `sites`: the one case in which the result may be shorter than `sites`.
+
+    A draw that leaves a site empty (`dirichlet`, `quantity`) is repaired: that site gets one random record of the site
+    that then has most. Redrawing instead might never end for a small ALPHA.
+
+    Raises:
+        Misconfigured: E103 not in the grammar, E104 `column` without a column, E105 more values than sites,
+            E123 missing values in the column, E125 more sites (or shards) than records.
+
+    >>> rows = partition(np.arange(7), sites=3, split="iid", rng=np.random.default_rng(0))
+    >>> [len(share) for share in rows]
+    [3, 2, 2]
+    """
+    kind, number = _parse(split)
+    if sites < 1:
+        raise Misconfigured("E103", f"'sites' is {sites}, but must be at least 1")
+    if kind == "column":
+        return _by_column(len(labels), sites, column)
+    shards = sites * int(number) if kind == "labels" else sites
+    if shards > len(labels):
+        what = f"{sites} sites" if shards == sites else f"{sites} sites of {int(number)} label shards each"
+        raise Misconfigured(
+            "E125", f"{what} need at least {shards} records, but there are {len(labels)}", hint="use fewer sites"
+        )
+    if kind == "labels":
+        owner = _by_shards(labels, sites, int(number), rng)
+    elif kind == "dirichlet":
+        owner = _by_label_mixture(labels, sites, number, rng)
+    else:
+        owner = _by_size(len(labels), sites, number if kind == "quantity" else None, rng)
+    _fill_empty(owner, sites, rng)
+    return _rows(owner, sites)
+
+
+def _parse(split: str) -> tuple[str, float]:
+    kind, colon, text = (part.strip() for part in split.partition(":"))
+    if kind not in KINDS:
+        near = difflib.get_close_matches(kind.lower(), KINDS, 1, 0.5)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise Misconfigured("E103", f"unknown split '{split}'", hint=f"{hint}the splits are {GRAMMAR}")
+    if kind in ("iid", "column"):
+        if colon:
+            raise Misconfigured("E103", f"'{kind}' takes no number, but the split is '{split}'", hint=f"write {kind}")
+        return kind, 0.0
+    number = float(text) if NUMBER.fullmatch(text) else math.nan
+    if kind == "labels":
+        if not (number >= 1 and number == int(min(number, 2**31))):
+            raise Misconfigured(
+                "E103",
+                f"split '{split}' must state a whole number of labels per site",
+                hint="write for example labels:2",
+            )
+    elif not ALPHAS[0] <= number <= ALPHAS[1]:
+        raise Misconfigured(
+            "E103",
+            f"split '{split}' must state an ALPHA from {ALPHAS[0]:g} to {ALPHAS[1]:g}",
+            hint=f"write for example {kind}:0.5; the splits are {GRAMMAR}",
+        )
+    return kind, number
+
+
+def _by_size(n: int, sites: int, alpha: float | None, rng: np.random.Generator) -> Rows:
+    owner = np.arange(n) % sites if alpha is None else _cut(n, rng.dirichlet(np.full(sites, alpha)))
+    return rng.permutation(owner)
+
+
+def _by_label_mixture(labels: Array, sites: int, alpha: float, rng: np.random.Generator) -> Rows:
+    owner = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == label))
+        owner[rows] = _cut(len(rows), rng.dirichlet(np.full(sites, alpha)))
+    return owner
+
+
+def _by_shards(labels: Array, sites: int, per_site: int, rng: np.random.Generator) -> Rows:
+    shuffled = rng.permutation(len(labels))
+    by_label = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    shard_owner = rng.permutation(np.repeat(np.arange(sites), per_site))
+    owner = np.empty(len(labels), np.int64)
+    for shard, rows in enumerate(np.array_split(by_label, sites * per_site)):
+        owner[rows] = shard_owner[shard]
+    return owner
+
+
+def _cut(n: int, proportions: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Rows:
+    """Owners of n records in a row, cut at the rounded cumulative proportions."""
+    ends = np.rint(np.cumsum(proportions)[:-1] * n).astype(np.int64)
+    return np.searchsorted(ends, np.arange(n), side="right").astype(np.int64)
+
+
+def _fill_empty(owner: Rows, sites: int, rng: np.random.Generator) -> None:
+    sizes = np.bincount(owner, minlength=sites)
+    for site in np.flatnonzero(sizes == 0):
+        richest = int(np.argmax(sizes))
+        owner[rng.choice(np.flatnonzero(owner == richest))] = site
+        sizes[richest] -= 1
+        sizes[site] = 1
+
+
+def _rows(owner: Rows, sites: int) -> tuple[Rows, ...]:
+    order = np.argsort(owner, kind="stable")
+    ends = np.cumsum(np.bincount(owner, minlength=sites))
+    return tuple(np.split(order, ends[:-1]))
+
+
+def _by_column(n: int, sites: int, column: Array | None) -> tuple[Rows, ...]:
+    values = _values(column)
+    if column is None or len(column) != n:
+        raise Misconfigured(
+            "E126",
+            f"the site column has {0 if column is None else len(column)} entries for {n} records",
+            hint="name the site of each training record",
+        )
+    if len(values) > sites:
+        raise Misconfigured(
+            "E105",
+            f"the site column has {len(values)} values, but the scenario {sites} sites",
+            hint=f"write sites = {len(values)}",
+        )
+    names = _comparable(column)
+    return tuple(np.flatnonzero(names == value) for value in values)
+
+
+def _values(column: Array | None) -> Array:
+    if column is None:
+        raise Misconfigured(
+            "E104",
+            "split = 'column' needs data that name each record's site",
+            hint="name the column when the task is made (site=…), or write another split",
+        )
+    return np.unique(_comparable(column))
+
+
+def _comparable(column: Array) -> Array:
+    missing = np.array([value is None or value != value or value == "" for value in column.tolist()], bool)
+    if missing.any():
+        raise Misconfigured(
+            "E123",
+            f"{np.count_nonzero(missing)} records do not say which site they belong to",
+            place=f"record {int(np.argmax(missing))}",
+            hint="fill the site column in or remove these records",
+        )
+    return column.astype(str) if column.dtype.kind == "O" else column

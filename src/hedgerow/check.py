@@ -1,0 +1,145 @@
+"""What a job will do, said before a round runs: contradictions, the data contract, and what privacy costs whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from hedgerow.contract import check_data
+from hedgerow.errors import HedgerowError
+from hedgerow.findings import LEVELS, Finding
+from hedgerow.job import Job
+from hedgerow.task import Site, Task
+
+__all__ = ["check_job"]
+
+NOISY = 3.0  # noise norm over clip per step above which training by a few sites rarely gets anywhere
+
+
+def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
+    """Judge a job on these sites, the worst first; an `error` keeps it from starting.
+
+    Errors: more hostile sites than the rule can take, a cohort smaller than the quorum (E105), a model that mixes
+    records under privacy (E130), a budget that no noise meets (E131), δ ≥ 1/n (E132), a gate that nothing can measure
+    (E105), and everything of `check_data`. Notes say the ε that each site will spend and the noise it costs.
+    """
+    findings = [*_cohort(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
+    findings += check_data(task, sites, privacy_delta=job.privacy.delta)
+    if job.privacy.unit == "record":
+        findings += _model(task)
+        if not any(finding.level == "error" for finding in findings):
+            findings += _privacy(job, task, sites)
+    return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
+
+
+def _cohort(job: Job, sites: int) -> Iterator[Finding]:
+    from hedgerow.aggregation import minimum_rows
+
+    cohort, aggregate = job.cohort, job.aggregate
+    asked = min(sites, math.ceil(sites * cohort.fraction - 1e-9))
+    if asked < cohort.quorum:
+        yield Finding(
+            level="error",
+            code="E105",
+            message=f"{asked} of {sites} sites are asked in a round, but the quorum is {cohort.quorum}",
+            place="cohort.quorum",
+            hint="lower cohort.quorum, raise cohort.fraction, or add sites",
+        )
+    needed = minimum_rows(aggregate.rule, aggregate.byzantine, aggregate.before)
+    if asked < needed:
+        yield Finding(
+            level="error",
+            code="E105",
+            message=f"'{aggregate.rule}' against {aggregate.byzantine} hostile sites needs {needed} updates a round, "
+            f"but {asked} sites are asked",
+            place="aggregate.byzantine",
+            hint="lower aggregate.byzantine, choose another aggregate.rule, or add sites",
+        )
+    elif cohort.quorum < needed:
+        yield Finding(
+            level="warning",
+            code="E105",
+            message=f"a round closes with {cohort.quorum} updates, but the rule needs {needed}: such rounds release nothing",
+            place="cohort.quorum",
+            hint=f"write cohort.quorum = {needed}",
+        )
+
+
+def _gate(job: Job, task: Task) -> Iterator[Finding]:
+    if not job.leakage.gate:
+        return
+    from hedgerow.privacy.leakage import Gate
+
+    try:
+        Gate.parse(job.leakage.gate)
+    except HedgerowError as error:
+        yield Finding.of(error)
+        return
+    if task.held_out() is None:
+        yield Finding(
+            level="error",
+            code="E105",
+            message="the gate compares training records with held-out ones, but the task holds nothing out",
+            place="leakage.gate",
+            hint="give the task a held_out(), or remove leakage.gate",
+        )
+
+
+def _evaluation(job: Job, task: Task) -> Iterator[Finding]:
+    if job.evaluate == "server" and task.held_out() is None:
+        yield Finding(
+            level="warning",
+            code="E105",
+            message="the server has no held-out records, so the model is never evaluated",
+            place="evaluate",
+            hint='give the task a held_out(), or write evaluate = "none"',
+        )
+
+
+def _model(task: Task) -> Iterator[Finding]:
+    from hedgerow.privacy import check_private
+
+    try:
+        check_private(task.model())
+    except HedgerowError as error:
+        yield Finding.of(error)
+
+
+def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
+    from hedgerow.privacy import site_plan
+    from hedgerow.update import Layout
+
+    plans = []
+    for site in sites:
+        try:
+            plans.append(site_plan(job, len(task.data(site).train)))
+        except HedgerowError as error:
+            yield Finding(
+                level="error", code=error.code, message=f"{site.name}: {error.message}", place=error.place, hint=error.hint
+            )
+            return
+    spent = max(plan.planned_epsilon for plan in plans)
+    noise = [plan.noise_multiplier for plan in plans]
+    yield Finding(
+        level="note",
+        message=f"each record is protected by ε ≤ {spent:.3g} at δ = {job.privacy.delta:g} over {job.rounds} rounds "
+        f"(add or remove one record; accountant {job.privacy.accountant}; the number of records is taken as public)",
+    )
+    yield Finding(
+        level="note",
+        message=f"noise multiplier {min(noise):.3g} to {max(noise):.3g}, "
+        f"{min(p.steps_per_round for p in plans)} to {max(p.steps_per_round for p in plans)} steps a round",
+    )
+    size = Layout.of(task.model()).size
+    ratio = median(plan.noise_multiplier * math.sqrt(size) / plan.expected_batch for plan in plans)
+    ratio /= math.sqrt(len(plans))
+    if ratio > NOISY:
+        yield Finding(
+            level="warning",
+            code="E131",
+            message=f"the noise is {ratio:.1f} times the largest possible step, averaged over sites: "
+            "the model will learn little",
+            place="privacy",
+            hint="a smaller model, larger batches, fewer rounds, more sites or a larger epsilon help",
+        )

@@ -1,0 +1,59 @@
+"""Evaluation of the global model on held-out records, and the interval that belongs to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from statistics import NormalDist
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hedgerow.events import Evaluated
+from hedgerow.task import Split, Task
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["evaluate", "wilson"]
+
+BATCH = 4096
+
+
+def wilson(share: float, records: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The Wilson score interval of a share of `records` (Wilson 1927; Brown, Cai and DasGupta 2001, eq. 4).
+
+    >>> low, high = wilson(0.9, 360)
+    >>> round(low, 3), round(high, 3)
+    (0.865, 0.927)
+    """
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    centre = (share + z * z / (2 * records)) / (1 + z * z / records)
+    half = z / (1 + z * z / records) * math.sqrt(share * (1 - share) / records + z * z / (4 * records * records))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def evaluate(task: Task, model: torch.nn.Module, records: Split, *, round: int) -> Evaluated:
+    """The task's metrics and mean loss on held-out records, without gradients, in evaluation mode."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            x = torch.from_numpy(np.ascontiguousarray(records.x))
+            y = torch.from_numpy(np.ascontiguousarray(records.y))
+            logits = torch.cat([model(x[start : start + BATCH]) for start in range(0, len(y), BATCH)])
+            metrics = dict(task.metrics(logits, y))
+            metrics["loss"] = float(task.loss(logits, y).double().mean())
+    finally:
+        model.train(was_training)
+    return evaluated(round=round, where="server", records=len(records), metrics=metrics)
+
+
+def evaluated(*, round: int, where: str, records: int, metrics: Mapping[str, float]) -> Evaluated:
+    """The event for some metrics: a share (accuracy) gets its interval, other metrics do not."""
+    share = metrics.get("accuracy")
+    known = share is not None and math.isfinite(share) and records > 0
+    low, high = wilson(share, records) if known and share is not None else (None, None)
+    return Evaluated(round=round, where=where, records=records, metrics=metrics, low=low, high=high)

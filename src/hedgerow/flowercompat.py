@@ -1,0 +1,127 @@
+"""Every import of Flower's internals, in one place, for Flower 1.41.
+
+Public Flower API (`flwr.app`, `flwr.clientapp`, `flwr.serverapp`) is imported where it is used. What stands here can
+move with any Flower release: the version is checked on import, and `tests/test_flowercompat.py` is the contract.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import flwr.app
+from flwr.clientapp import ClientApp
+from flwr.common.constant import ErrorCode
+from flwr.common.serde import message_from_proto, message_to_proto
+from flwr.proto.message_pb2 import Message as ProtoMessage
+from flwr.supercore.object_ref import load_app
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from hedgerow.errors import Misconfigured
+
+__all__ = [
+    "FLOWER_VERSION",
+    "CLIENT_APP_RAISED",
+    "Run",
+    "empty_run",
+    "load_component",
+    "name_message",
+    "over_the_wire",
+    "quiet_flower",
+    "task_identity",
+]
+
+FLOWER_VERSION = version("flwr")
+if not FLOWER_VERSION.startswith("1.41."):
+    raise Misconfigured(
+        "E107", f"Flower {FLOWER_VERSION} is installed, but this version needs 1.41", hint="pip install 'flwr>=1.41,<1.42'"
+    )
+
+CLIENT_APP_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
+
+
+def empty_run(run_id: int) -> Run:
+    """Flower's description of a run, with nothing but its number."""
+    return Run.create_empty(run_id)
+
+
+@contextmanager
+def task_identity(*, run_id: int, node_id: int, task_id: int) -> Iterator[None]:
+    """Who this process is while it builds messages. Flower keeps this once per process, so runs cannot overlap."""
+    before = TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id
+    TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id = run_id, node_id, task_id
+    try:
+        yield
+    finally:
+        TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id = before
+
+
+def name_message(message: flwr.app.Message, message_id: str) -> None:
+    """Give a message its id, which on a real network the SuperLink does."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def over_the_wire(message: flwr.app.Message) -> flwr.app.Message:
+    """The message as it arrives after Flower's serialisation."""
+    return message_from_proto(ProtoMessage.FromString(message_to_proto(message).SerializeToString()))
+
+
+def load_component(reference: str, folder: Path) -> Any:
+    """The object at `module:attribute` of an app folder, which is put on `sys.path` as Flower does.
+
+    Raises:
+        Misconfigured: E111 if it cannot be imported or has no such attribute.
+    """
+    try:
+        return load_app(reference, ImportError, folder)
+    except Misconfigured:
+        raise
+    except Exception as error:
+        raise Misconfigured(
+            "E111", f"'{reference}' cannot be loaded: {type(error).__name__}: {error}", place=str(folder)
+        ) from error
+
+
+@contextmanager
+def quiet_flower(level: int = logging.WARNING) -> Iterator[None]:
+    """Keep Flower's own log below `level` off the terminal: a run's lines come from its events."""
+    logger = logging.getLogger("flwr")
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+# For `simulations.local`: what the `flwr-clientapp` command does for one message, with the loaded ClientApp replaced.
+__all__ += ["run_clientapp_command"]
+AppCall = Callable[[flwr.app.Message, flwr.app.Context], flwr.app.Message]
+
+
+def run_clientapp_command(words: Sequence[str], *, wrap: Callable[[ClientApp], AppCall]) -> None:
+    """Run Flower's `flwr-clientapp` with these words, passing the app's own ClientApp through `wrap` first."""
+    from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
+
+    run_clientapp: Any = importlib.import_module("flwr.supernode.runtime.run_clientapp")
+    load = run_clientapp.get_load_client_app_fn
+
+    def load_wrapped(*arguments: Any, **named: Any) -> Callable[[str, str, str], AppCall]:
+        inner = load(*arguments, **named)
+        return lambda fab_id, fab_version, fab_hash: wrap(inner(fab_id, fab_version, fab_hash))
+
+    before = sys.argv
+    sys.argv = ["flwr-clientapp", *words]
+    run_clientapp.get_load_client_app_fn = load_wrapped
+    try:
+        flwr_clientapp()
+    finally:
+        sys.argv = before
+        run_clientapp.get_load_client_app_fn = load

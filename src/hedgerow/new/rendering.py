@@ -1,0 +1,121 @@
+"""From what was found to the text of a project's files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from string import Template
+
+from hedgerow.new.choices import Choices
+from hedgerow.tasks.tableprofile import TableProfile
+
+__all__ = ["quoted", "render_data", "render_pyproject", "template"]
+
+WIDTH = 88
+
+
+def template(file: str, /, **values: str) -> str:
+    """One of the `*.template` files with its `$names` filled in."""
+    text = files("hedgerow.new").joinpath(f"{file}.template").read_text(encoding="utf-8")
+    return Template(text).substitute(values)
+
+
+def quoted(word: str) -> str:
+    """Text as a literal that Python and TOML read alike.
+
+    >>> print(quoted('a "b"'))
+    "a \\"b\\""
+    """
+    return json.dumps(word, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def render_pyproject(name: str, choices: Choices) -> str:
+    """The project's `pyproject.toml`: Flower's app and every choice of the job, each with its comment."""
+    comments = {
+        "iid": "shuffled; or dirichlet:ALPHA, labels:PER_SITE, quantity:ALPHA",
+        "column": "a site per value of the site column",
+    }
+    robust = choices.byzantine > 0
+    text = template(
+        "pyproject.toml",
+        name=quoted(name),
+        quorum=str(choices.quorum),
+        batch=str(choices.batch),
+        delta=_toml_float(choices.delta),
+        rule=quoted(choices.rule),
+        rule_comment='or "median", "krum", "multi-krum", "geometric-median"; "mean" resists nobody'
+        if robust
+        else "resists nobody: with so few sites nobody can be outvoted",
+        byzantine=str(choices.byzantine),
+        byzantine_comment="how many sites may be hostile; 0 must be written out",
+        before=quoted(choices.before),
+        before_comment="shorten long updates, then mix each with its nearest neighbours"
+        if robust
+        else "shorten long updates",
+        sites=str(choices.sites),
+        split=quoted(choices.split),
+        split_comment=comments.get(choices.split, "uneven labels; or iid, labels:PER_SITE, quantity:ALPHA"),
+    )
+    head, section, body = text.partition("[tool.flwr.app.config]\n")
+    return head + section + _aligned(body)
+
+
+def render_data(profile: TableProfile, label: str, site: str | None) -> str:
+    """The project's `data.py` for a table, with what was found in it as constants."""
+    blocks: list[str] = []
+    arguments = [f"label={quoted(label)},", "labels=LABELS,"]
+    if profile.ranges:
+        rows = [f"{quoted(name)}: ({low:g}, {high:g})," for name, (low, high) in profile.ranges.items()]
+        blocks.append(_block("RANGES = {", rows, "}"))
+        arguments.append("ranges=RANGES,")
+    if profile.categories:
+        rows = [_listed(f"{quoted(name)}: ", words) for name, words in profile.categories.items()]
+        blocks.append(_block("CATEGORIES = {", rows, "}"))
+        arguments.append("categories=CATEGORIES,")
+    blocks.append(_listed("LABELS = ", tuple(profile.labels), indent="", end=""))
+    if profile.left_out:
+        rows = [f"{quoted(name)},  # {reason}" for name, reason in profile.left_out.items()]
+        blocks.append(_block("# Not used, and why.\nIGNORE = [", rows, "]"))
+        arguments.append("ignore=IGNORE,")
+    if site is not None:
+        arguments.append(f"site={quoted(site)},")
+    arguments.append('missing="refuse",  # or "drop" such records, or "zero": the middle of the range')
+    arguments.append("test_fraction=0.2,  # held out, drawn by a hash of the record")
+    return template(
+        "data_table.py",
+        path=quoted(str(profile.path)),
+        constants="\n".join(f"{block}\n" for block in blocks),
+        arguments="\n".join(f"        {argument}" for argument in arguments),
+    )
+
+
+def _block(head: str, rows: Iterable[str], end: str) -> str:
+    return "\n".join([head, *(f"    {row}" for row in rows), end])
+
+
+def _listed(head: str, words: Sequence[str], *, indent: str = "    ", end: str = ",") -> str:
+    """`head["a", "b"]`, one word per line where one line does not hold them."""
+    line = f"{head}[{', '.join(map(quoted, words))}]{end}"
+    if len(indent + line) <= WIDTH:
+        return line
+    return "\n".join([f"{head}[", *(f"{indent}    {quoted(word)}," for word in words), f"{indent}]{end}"])
+
+
+def _toml_float(value: float) -> str:
+    text = repr(value)
+    return text if "." in text or "e" in text else f"{text}.0"
+
+
+def _aligned(text: str) -> str:
+    """Comments behind values start in one column per paragraph."""
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        pairs = [line.split("  # ", 1) for line in paragraph.split("\n")]
+        width = max((len(pair[0]) for pair in pairs if len(pair) == 2), default=0)
+        paragraphs.append(
+            "\n".join(
+                "  # ".join([pair[0].ljust(width), *pair[1:]]).rstrip() if len(pair) == 2 else pair[0] for pair in pairs
+            )
+        )
+    return "\n\n".join(paragraphs)

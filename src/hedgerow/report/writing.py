@@ -1,0 +1,155 @@
+"""From run folders to `report.html` and `report.json`, written whole or not at all."""
+
+import dataclasses
+import functools
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hedgerow import __version__
+from hedgerow.errors import Exhausted, HedgerowError, Misconfigured
+from hedgerow.report.again import again
+from hedgerow.report.answers import answers, notes
+from hedgerow.report.beside import Beside, beside
+from hedgerow.report.content import TERMS, Note, Section, defined
+from hedgerow.report.numbers import duration, plural
+from hedgerow.report.parsing import load_run
+from hedgerow.report.protection import leakage, privacy
+from hedgerow.report.split import data
+from hedgerow.report.summary import RunSummary
+from hedgerow.report.training import cost, rounds, side_by_side, sites
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["SCHEMA_VERSION", "write_report"]
+
+SCHEMA_VERSION = 1
+_FIRST_SCREEN_TERMS = ("accuracy", "95 % interval", "ε (epsilon)", "δ (delta)", "membership attack", "AUC")
+
+
+def write_report(folder: Path, others: Sequence[Path] = ()) -> Path:
+    """Draw a run's report from its events, with its twins and any other runs beside it; returns the page's path.
+
+    Twins are the runs in `folder/twins/`; one that cannot be read is named in the report and left out of it. The page
+    stands alone: no network, no script.
+
+    Raises:
+        Misconfigured: E107 the page template needs jinja2, E112 a folder holds no run.
+        Tampered: E403 an event log is damaged.
+        Exhausted: E503 no space left, E504 the folder cannot be written.
+    """
+    run = load_run(folder)
+    twins, missing = _twins(folder / "twins")
+    stand = beside(run, twins, [load_run(other) for other in others])
+    page, numbers = _page(run, stand, missing), _json(run, stand, missing)
+    _write(folder / "report.json", numbers)
+    _write(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def _twins(folder: Path) -> tuple[list[RunSummary], list[Note]]:
+    found, missing = [], []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.is_dir():
+            try:
+                found.append(load_run(path))
+            except HedgerowError as error:
+                missing.append(Note(text=f"The twin run {path.name} cannot be shown: {error.code} {error.title}."))
+    return found, missing
+
+
+def _page(run: RunSummary, others: Sequence[Beside], missing: Sequence[Note]) -> str:
+    asked = answers(run, others)
+    chosen = (
+        side_by_side(run, others),
+        rounds(run, others),
+        sites(run),
+        privacy(run),
+        leakage(run, others),
+        data(run),
+        cost(run),
+        again(run),
+    )
+    parts: tuple[Section, ...] = tuple(section for section in chosen if section is not None)
+    words = " ".join(f"{answer.unit} {answer.interval} {answer.text}" for answer in asked)
+    needed = {"95 % interval": "(", "ε (epsilon)": "ε", "δ (delta)": "δ"}
+    first = tuple(term for term in _FIRST_SCREEN_TERMS if needed.get(term, term) in words)
+    return _template().render(
+        run=run,
+        subtitle=_subtitle(run),
+        answers=asked,
+        notes=(*notes(run), *missing),
+        sections=parts,
+        first_terms=tuple((term, TERMS[term]) for term in first),
+        terms=defined(parts, first),
+        version=__version__,
+    )
+
+
+def _subtitle(run: RunSummary) -> tuple[str, ...]:
+    number = run.enrolled or len(run.sites)
+    rounds_of = (
+        f"{run.released} of {run.planned_rounds} rounds" if run.planned_rounds else plural(run.released, "round")
+    )
+    started = time.strftime("%d %b %Y, %H:%M UTC", time.gmtime(run.started)) if run.started is not None else ""
+    took = duration(run.seconds) if run.seconds is not None else ""
+    parts = (run.task, run.engine, plural(number, "site") if number else "", rounds_of, started, took)
+    return tuple(part for part in parts if part)
+
+
+def _json(run: RunSummary, others: Sequence[Beside], missing: Sequence[Note]) -> str:
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "hedgerow": __version__,
+        "answers": [
+            {**dataclasses.asdict(answer), "mark": answer.mark.name.lower()} for answer in answers(run, others)
+        ],
+        "notes": [dataclasses.asdict(note) for note in (*notes(run), *missing)],
+        "run": dataclasses.asdict(run),
+        "beside": [dataclasses.asdict(other) for other in others],
+    }
+    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+@functools.cache
+def _template() -> "jinja2.Template":
+    try:
+        import jinja2
+    except ModuleNotFoundError:
+        raise Misconfigured(
+            "E107", "the report needs jinja2", place="report", hint="pip install 'hedgerow[full]'"
+        ) from None
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("hedgerow.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["tied"] = lambda text: re.sub(r"(?<=[εδ]) = |(?<=\d) (?=%)", _keep_together, text)
+    return environment.get_template("page.html.j2")
+
+
+def _keep_together(match: re.Match[str]) -> str:
+    return match[0].replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+            os.fchmod(file.fileno(), 0o644)
+            file.write(text)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        code = "E503" if error.errno == 28 else "E504"
+        raise Exhausted(code, f"the report cannot be written: {error.strerror}", place=str(path)) from None

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from hedgerow.aggregation.gram import measure
+
+
+def test_distances_and_norms_are_those_of_the_rows() -> None:
+    X = np.random.default_rng(0).standard_normal((12, 30_000)).astype(np.float32)
+    exact = ((X[:, None, :].astype(np.float64) - X) ** 2).sum(axis=2)
+    geometry = measure(X)
+    np.testing.assert_allclose(geometry.squared_distances(), exact, rtol=1e-12)
+    np.testing.assert_allclose(geometry.norms(), np.linalg.norm(X.astype(np.float64), axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("far", [1e2, 1e6, 1e12, 1e30])
+def test_a_row_that_looks_central_where_the_sample_looks_does_not_spoil_the_rest(far: float) -> None:
+    X = np.random.default_rng(1).standard_normal((9, 5000))
+    X[4] = X.mean(axis=0)
+    X[4, 1:5000:9] = far  # the sample reads every ninth column, from the first
+    honest = np.delete(X, 4, axis=0)
+    exact = ((honest[:, None, :] - honest) ** 2).sum(axis=2)
+    got = np.delete(np.delete(measure(X).squared_distances(), 4, axis=0), 4, axis=1)
+    np.testing.assert_allclose(got, exact, rtol=1e-8)
+
+
+def test_mixing_and_scaling_follow_the_rows() -> None:
+    rng = np.random.default_rng(2)
+    X = rng.standard_normal((6, 40))
+    weights = rng.dirichlet(np.ones(6), 6)
+    factors = rng.uniform(0.1, 1.0, 6)
+    Y = weights @ (factors[:, None] * X)
+    geometry = measure(X).scaled(factors).mixed(weights)
+    np.testing.assert_allclose(geometry.squared_distances(), ((Y[:, None] - Y) ** 2).sum(axis=2), atol=1e-10)
+    np.testing.assert_allclose(geometry.norms(), np.linalg.norm(Y, axis=1), atol=1e-10)
+    np.testing.assert_allclose(geometry.shares, weights)
+
+
+def test_no_distance_is_negative_and_none_to_itself() -> None:
+    X = np.repeat(np.random.default_rng(3).standard_normal((3, 1000)), 3, axis=0) + 1e4
+    distances = measure(X).squared_distances()
+    assert (distances >= 0).all() and not np.diagonal(distances).any()

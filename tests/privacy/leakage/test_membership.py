@@ -1,0 +1,162 @@
+"""A planted leak is found, a model that never saw the data is not accused, and the model is left untouched."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from hedgerow.errors import Misconfigured
+from hedgerow.privacy.leakage import ALL_SITES, loss_scores, loss_threshold, measure
+
+CLASSES, FEATURES = 5, 64
+
+
+def per_record(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits, targets, reduction="none")
+
+
+def records(seed: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(count, FEATURES, generator=source), torch.randint(CLASSES, (count,), generator=source)
+
+
+def linear(seed: int) -> torch.nn.Linear:
+    model = torch.nn.Linear(FEATURES, CLASSES)
+    source = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=source) / 8)
+    return model
+
+
+def memorised(x: torch.Tensor, y: torch.Tensor) -> torch.nn.Linear:
+    model = linear(0)
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.5)
+    for _ in range(200):
+        optimiser.zero_grad()
+        torch.autograd.backward(cross_entropy(model(x), y))
+        optimiser.step()
+    return model
+
+
+def test_labels_learned_by_heart_are_found_and_the_site_that_was_not_trained_on_is_not() -> None:
+    north, south, heldout = records(1, 80), records(2, 80), records(3, 200)
+    model = memorised(*north)
+    together, first, second = loss_threshold(
+        model, {"south": south, "north": north}, heldout, loss=per_record, rng=np.random.default_rng(0), fprs=(0.25,)
+    )
+    assert [result.scope for result in (together, first, second)] == [ALL_SITES, "north", "south"]
+    assert [result.members for result in (together, first, second)] == [160, 80, 80]
+    assert {result.nonmembers for result in (together, first, second)} == {200}
+    assert first.auc.low > 0.9
+    assert first.tpr[0].interval.low > 0.9
+    assert second.auc.low < 0.5 < second.auc.high
+    assert together.auc.low > 0.5
+    assert second.auc.value < together.auc.value < first.auc.value
+
+
+def test_held_out_against_held_out_is_accused_no_more_often_than_stated() -> None:
+    # 95 % intervals miss 0.5 in 5 of 100 trials; 12 or more happen in one of 250 seeds. None at all would mean
+    # intervals far too wide (one of 170).
+    model = linear(4)
+    results = [
+        loss_threshold(model, {"north": records(2 * k, 60)}, records(2 * k + 1, 60), loss=per_record,
+                       rng=np.random.default_rng(k), resamples=200)[0]
+        for k in range(100, 200)
+    ]
+    assert 1 <= sum(not result.auc.low <= 0.5 <= result.auc.high for result in results) <= 11
+
+
+def test_scores_are_the_negated_losses_whatever_the_batch() -> None:
+    model, (x, y) = linear(1), records(5, 37)
+    expected = [-cross_entropy(model(x[k : k + 1]), y[k : k + 1]).item() for k in range(37)]
+    for batch in (1, 10, 37, 4096):
+        scores = loss_scores(model, x, y, per_record, batch)
+        assert scores.dtype == np.float64 and scores.shape == (37,)
+        assert scores == pytest.approx(expected, rel=1e-5)
+
+
+def test_no_records_give_no_scores() -> None:
+    assert loss_scores(linear(1), *records(5, 0), per_record).shape == (0,)
+
+
+def test_the_model_is_left_as_it_was_found() -> None:
+    model = torch.nn.Sequential(
+        torch.nn.Linear(FEATURES, 8), torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.5), torch.nn.Linear(8, CLASSES)
+    )
+    model.train()
+    model[1].eval()  # one layer frozen by its user
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    first = loss_scores(model, *records(6, 50), per_record)
+    again = loss_scores(model, *records(6, 50), per_record, batch=7)
+    assert first == pytest.approx(again, rel=1e-5)  # dropout is off
+    assert [module.training for module in model.modules()] == [True, True, False, True, True]
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert torch.is_grad_enabled()
+
+
+def test_the_modes_are_restored_even_when_the_loss_raises() -> None:
+    def broken(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no loss today")
+
+    model = linear(1).train()
+    with pytest.raises(RuntimeError, match="no loss today"):
+        loss_scores(model, *records(5, 3), broken)
+    assert model.training and torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_mean_loss_is_refused(count: int) -> None:
+    with pytest.raises(Misconfigured, match="E102.*reduction='none'"):
+        loss_scores(linear(1), *records(5, count), cross_entropy)
+
+
+def test_records_without_labels_and_empty_batches_are_refused() -> None:
+    x, y = records(5, 4)
+    with pytest.raises(Misconfigured, match="E126 4 records but 3 labels"):
+        loss_scores(linear(1), x, y[:3], per_record)
+    with pytest.raises(Misconfigured, match="E103"):
+        loss_scores(linear(1), x, y, per_record, batch=0)
+
+
+def test_a_diverged_model_is_refused_and_the_scope_is_named() -> None:
+    model = linear(1)
+    with torch.no_grad():
+        model.bias.fill_(float("nan"))
+    with pytest.raises(Misconfigured, match="E123.*all sites: members.*diverged"):
+        loss_threshold(model, {"north": records(1, 5)}, records(2, 5), loss=per_record, rng=np.random.default_rng(0))
+
+
+def test_a_site_with_one_record_is_measured_and_a_site_with_none_is_left_out() -> None:
+    results = loss_threshold(
+        linear(1), {"empty": records(1, 0), "lone": records(2, 1), "north": records(3, 30)}, records(4, 50),
+        loss=per_record, rng=np.random.default_rng(0),
+    )
+    assert [(result.scope, result.members) for result in results] == [(ALL_SITES, 31), ("lone", 1), ("north", 30)]
+    assert (results[1].auc.low, results[1].auc.high) == (0.0, 1.0)
+
+
+def test_nothing_to_compare_is_refused() -> None:
+    for members, heldout in [({}, records(1, 5)), ({"north": records(1, 0)}, records(1, 5)),
+                             ({"north": records(1, 5)}, records(1, 0))]:
+        with pytest.raises(Misconfigured, match="E125"):
+            loss_threshold(linear(1), members, heldout, loss=per_record, rng=np.random.default_rng(0))
+
+
+def test_a_site_may_not_take_the_name_of_all_sites() -> None:
+    with pytest.raises(Misconfigured, match="E105"):
+        loss_threshold(
+            linear(1), {ALL_SITES: records(1, 5)}, records(2, 5), loss=per_record, rng=np.random.default_rng(0)
+        )
+
+
+def test_a_result_survives_json_unchanged() -> None:
+    rng = np.random.default_rng(0)
+    result = measure(rng.normal(1, 1, 300), rng.normal(0, 1, 300), scope="north", rng=rng, fprs=(0.001, 0.01))
+    plain = result.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert [plain[key] for key in ("scope", "members", "nonmembers")] == ["north", 300, 300]
+    assert [plain[key] for key in ("adversary", "attack")] == ["queries the final model", "loss threshold"]

@@ -1,0 +1,121 @@
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hedgerow.report import load_run
+from hedgerow.report.answers import did_it_hold, did_it_learn, notes, what_leaked
+from hedgerow.report.beside import Beside, beside, lower_is_better
+from hedgerow.report.content import Mark
+
+
+@pytest.fixture
+def twins(demo: Path) -> tuple[Beside, ...]:
+    run = load_run(demo)
+    return beside(run, [load_run(demo / "twins" / name) for name in ("undefended", "without-dp")], [])
+
+
+def test_what_it_learned_stands_beside_its_twins(demo: Path, twins: tuple[Beside, ...]) -> None:
+    answer = did_it_learn(load_run(demo), twins)
+    assert (answer.mark, answer.figure, answer.unit) == (Mark.YES, "0.91", "accuracy")
+    assert answer.interval == "95 % interval 0.88 – 0.94"
+    assert answer.text == (
+        "0.91 (0.88 – 0.94) accuracy on 360 test records held by the server, up from 0.10 before training; "
+        "0.10 without defence; 0.97 without DP."
+    )
+
+
+def test_overlapping_intervals_are_not_called_learning(tmp_path: Path, make: ModuleType) -> None:
+    events = [make.started(), make.evaluated(0, 0.50), make.evaluated(1, 0.53)]
+    answer = did_it_learn(load_run(make.write(tmp_path / "run", events)), [])
+    assert (answer.mark, answer.verdict) == (Mark.PARTLY, "Not clearly")
+    events[-1] = make.evaluated(1, 0.40)
+    assert did_it_learn(load_run(make.write(tmp_path / "worse", events)), []).mark is Mark.NO
+
+
+def test_a_falling_loss_is_learning(tmp_path: Path, make: ModuleType) -> None:
+    def at(number: int, loss: float) -> object:
+        return replace(make.evaluated(number, 0.5), metrics={"loss": loss}, low=None, high=None)
+
+    answer = did_it_learn(load_run(make.write(tmp_path / "run", [make.started(), at(0, 2.3), at(1, 0.7)])), [])
+    assert answer.mark is Mark.YES and "0.70 loss" in answer.text and "down from 2.30" in answer.text
+    assert lower_is_better("mean_squared_error") and not lower_is_better("auc")
+
+
+def test_hostile_and_honest_exclusions_are_both_told(demo: Path, twins: tuple[Beside, ...]) -> None:
+    answer = did_it_hold(load_run(demo), twins)
+    assert (answer.mark, answer.figure, answer.unit) == (Mark.YES, "20 of 20", "hostile updates excluded")
+    assert answer.text.startswith("2 of 10 sites attacked (sign flip); 20 of 20 hostile updates excluded, none of 80")
+    assert "set for 1 hostile site, fewer than attacked" in answer.text
+    assert answer.text.endswith("Accuracy is 0.91 (0.88 – 0.94) with the defence, 0.10 (0.07 – 0.13) without.")
+
+
+def test_excluding_every_attacker_is_not_holding_if_nothing_was_learned(tmp_path: Path, make: ModuleType) -> None:
+    run = load_run(make.write(tmp_path / "run", make.whole_run(top=0.1)))
+    assert run.defence.hostile_excluded == run.defence.hostile_received
+    assert did_it_hold(run, []).mark is Mark.NO
+
+
+def test_a_defence_no_better_than_none_is_not_called_holding(tmp_path: Path, make: ModuleType) -> None:
+    run = load_run(make.write(tmp_path / "run", make.whole_run()))
+    twin = load_run(make.write(tmp_path / "undefended", make.whole_run(rule="mean", top=0.91)))
+    assert did_it_hold(run, beside(run, [twin], [])).mark is Mark.PARTLY
+
+
+def test_without_an_attack_the_defence_counts_as_not_tested(tmp_path: Path, make: ModuleType) -> None:
+    answer = did_it_hold(load_run(make.write(tmp_path / "run", make.whole_run(attack=False))), [])
+    assert (answer.mark, answer.verdict) == (Mark.UNKNOWN, "Not tested")
+    assert "No attacker is known" in answer.text
+
+
+def test_epsilon_comes_with_delta_unit_accountant_and_relation(demo: Path, twins: tuple[Beside, ...]) -> None:
+    answer = what_leaked(load_run(demo), twins)
+    assert answer.figure == "ε = 3.00" and answer.mark is Mark.YES
+    for word in ("Each record", "δ = 1e-5", "site north", "RDP accountant", "add or remove one record"):
+        assert word in answer.text
+    assert "AUC 0.52 (0.49 – 0.55); 0.61 without DP" in answer.text
+
+
+def test_a_seeded_run_says_that_it_is_no_release(demo: Path) -> None:
+    run = load_run(demo)
+    assert "simulation: not a DP release" in what_leaked(run, []).text
+    assert any(note.grave and note.text.startswith("Simulation: not a DP release") for note in notes(run))
+
+
+def test_a_real_release_does_not_call_itself_a_simulation(tmp_path: Path, make: ModuleType) -> None:
+    events = [
+        replace(event, randomness="operating system generator") if hasattr(event, "randomness") else event
+        for event in make.whole_run()
+    ]
+    run = load_run(make.write(tmp_path / "run", events))
+    assert "is protected by" in what_leaked(run, []).text
+    assert not any("not a DP release" in text for text in [what_leaked(run, []).text, *(n.text for n in notes(run))])
+
+
+@pytest.mark.parametrize(
+    ("dp", "auc", "mark"),
+    [(True, 0.52, Mark.YES), (True, 0.55, Mark.PARTLY), (False, 0.52, Mark.PARTLY), (False, 0.61, Mark.NO)],
+)
+def test_a_leak_is_what_lies_above_guessing_with_its_whole_interval(
+    tmp_path: Path, make: ModuleType, dp: bool, auc: float, mark: Mark
+) -> None:
+    events = [event for event in make.whole_run(dp=dp, auc=auc) if not hasattr(event, "gate")]
+    assert what_leaked(load_run(make.write(tmp_path / "run", events)), []).mark is mark
+
+
+def test_what_was_switched_off_is_told_in_words(demo: Path) -> None:
+    texts = [note.text for note in notes(load_run(demo)) if note.grave]
+    assert "Secure sums were off: the server saw single updates." in texts
+
+
+def test_twins_are_named_by_what_they_leave_out(twins: tuple[Beside, ...]) -> None:
+    assert [(twin.name, twin.differs) for twin in twins] == [
+        ("without defence", ("aggregate.rule = mean",)),
+        ("without DP", ("no privacy.delta", "no privacy.epsilon", "privacy.unit = none")),
+    ]
+
+
+def test_no_two_runs_beside_have_the_same_name(demo: Path) -> None:
+    run = load_run(demo)
+    assert [other.name for other in beside(run, [], [run, run])] == ["demo", "demo (2)"]
