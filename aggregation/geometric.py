@@ -13,6 +13,7 @@ __all__ = ["GeometricMedian", "median_weights"]
 
 _TOLERANCE = 1e-10
 _STEPS = 1000
+_PATIENCE = 50
 _SAME = 1e-14  # squared distances below this part of the squared lengths are rounding
 
 
@@ -58,7 +59,7 @@ def median_weights(gram: Floats, squared_distances: Floats) -> Floats:
 
     If rows are themselves medians, the weight is spread evenly over those: in one dimension, the two middle rows.
     Otherwise Newton steps in the span of the rows, each replaced by Weiszfeld's where it would not descend, until the
-    unit vectors to the rows sum to less than 1e-10 n.
+    unit vectors to the rows sum to less than 1e-10 n, or to as little as rounding allows.
 
     >>> line = np.array([[-1.0], [0.0], [5.0], [6.0]])
     >>> median_weights(line @ line.T, (line - line.T) ** 2).tolist()
@@ -71,7 +72,8 @@ def median_weights(gram: Floats, squared_distances: Floats) -> Floats:
         return optimal / np.count_nonzero(optimal)
     start = int(distances.sum(axis=1).argmin())
     weights = _off_row(gram, distances[start], start)
-    for _ in range(_STEPS):
+    least, since = np.inf, 0
+    for step_number in range(_STEPS):
         to_rows = np.sqrt(_squared_distances_to(gram, weights))
         if not to_rows.all():
             weights = _off_row(gram, to_rows, int(to_rows.argmin()))
@@ -79,12 +81,15 @@ def median_weights(gram: Floats, squared_distances: Floats) -> Floats:
         weiszfeld = _normalised(1.0 / to_rows)
         step = weiszfeld - weights
         pull = np.sqrt(max(float(step @ gram @ step), 0.0)) * (1.0 / to_rows).sum()
-        if pull <= _TOLERANCE * len(weights):
-            break
+        if pull < 0.9 * least:
+            least, since = pull, step_number
+        if pull <= _TOLERANCE * len(weights) or step_number - since > _PATIENCE:
+            break  # the second when rounding lets it come no closer, as with rows of very different lengths
         newton = _newton(gram, weights, to_rows)
         reached = np.sqrt(_squared_distances_to(gram, newton)).sum()
         weights = newton if reached < np.sqrt(_squared_distances_to(gram, weiszfeld)).sum() else weiszfeld
-    return _normalised(1.0 / np.sqrt(_squared_distances_to(gram, weights)))
+    to_rows = np.sqrt(_squared_distances_to(gram, weights))
+    return _normalised(1.0 / np.maximum(to_rows, 1e-300))
 
 
 def _squared_distances_to(gram: Floats, weights: Floats) -> Floats:

@@ -1,17 +1,22 @@
 """Which site this is: read from the node's own configuration, which its operator controls and the server cannot set."""
 
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from flwr.app import Context
 
+from hedgerow.errors import Misconfigured
 from hedgerow.privacy import OsRandomness, Randomness, SimulatedRandomness
 from hedgerow.settings import Scalar
 from hedgerow.task import Site
 
 __all__ = ["SiteSetup", "site_setup"]
+
+N = TypeVar("N", int, float)
 
 STORE_VARIABLE = "HEDGEROW_STORE"
 STREAM = 4  # the clients' part of a simulation's seed; the split, the attackers and the cohort have their own
@@ -42,16 +47,33 @@ def site_setup(context: Context) -> SiteSetup:
     """Read `partition-id`, `num-partitions`, `site-name`, `site-store`, `dataset` and `epsilon-limit`.
 
     `simulation-seed` makes the site a simulated one; every report then says that its noise is not a DP release.
+
+    Raises:
+        Misconfigured: E102 if a number is not one, E103 if it is out of range.
     """
     config: Mapping[str, Scalar] = context.node_config
-    index, count = int(config.get("partition-id", 0)), int(config.get("num-partitions", 1))
+    index, count = _number(config, "partition-id", int, 0), _number(config, "num-partitions", int, 1)
+    if index is None or count is None or not 0 <= index < count:
+        raise Misconfigured("E103", f"partition-id is {index} of {count} partitions", place="node configuration")
     name = str(config.get("site-name", f"site-{index + 1:0{len(str(count))}d}"))
     home = os.environ.get(STORE_VARIABLE) or str(Path.home() / ".hedgerow" / "sites" / name)
-    limit, seed = config.get("epsilon-limit"), config.get("simulation-seed")
+    limit, seed = _number(config, "epsilon-limit", float, None), _number(config, "simulation-seed", int, None)
+    if limit is not None and not 0 < limit < math.inf:
+        raise Misconfigured("E103", f"epsilon-limit is {limit}, but must be positive", place="node configuration")
     return SiteSetup(
         site=Site(name=name, index=index, count=count, config=dict(config)),
         store=Path(str(config.get("site-store", home))),
         dataset=str(config.get("dataset", name)),
-        epsilon_limit=None if limit is None else float(limit),
-        seed=None if seed is None else int(seed),
+        epsilon_limit=limit,
+        seed=seed,
     )
+
+
+def _number(config: Mapping[str, Scalar], key: str, kind: Callable[[Scalar], N], default: N | None) -> N | None:
+    """A whole number or a number of the node's configuration, where Flower may hand over text."""
+    if key not in config:
+        return default
+    try:
+        return kind(config[key])
+    except ValueError:
+        raise Misconfigured("E102", f"{key} is not a number", place="node configuration") from None

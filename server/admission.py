@@ -1,5 +1,6 @@
 """Admission: which replies of a round may be counted at all, before any rule looks at them."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from hedgerow.update import Vector
 from hedgerow.wire import Failure, Reply
 
 __all__ = ["Admitted", "Rejection", "admit"]
+
+LONGEST = float(np.finfo(np.float32).max)  # a longer row makes every rule stop, so one site could void every round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +47,23 @@ class Admitted:
 def admit(replies: Iterable[Reply], *, asked: Mapping[int, str], size: int) -> Admitted:
     """Sort replies into rows that may be aggregated and rejections.
 
-    A reply counts once, only from a node that was asked, only whole: shape (`size`,), float32, finite. `asked` maps
-    each node to the name it is known by; those who did not answer are listed as silent (E309). The order of rows does not depend on the order of arrival, so
-    the same replies give the same bytes.
+    A reply counts once, only from a node that was asked, only whole: shape (`size`,), float32, finite, and of a length
+    that float32 can hold. `asked` maps each node to the name it is known by; those who did not answer are listed as
+    silent (E309). Of two nodes under one name, the one that is known by it counts. The order of rows does not depend
+    on the order of arrival, so the same replies give the same bytes.
     """
+    arrived = list(replies)
+    times = Counter(reply.sender for reply in arrived)
+
+    def place(reply: Reply) -> tuple[str, bool, int, bytes]:
+        repeated = reply.update is not None and times[reply.sender] > 1
+        return reply.site, asked.get(reply.sender) != reply.site, reply.sender, _vector(reply).tobytes() if repeated else b""
+
     usable: list[Reply] = []
     rejections: list[Rejection] = []
     waiting = set(asked)
     names: dict[str, int] = {}
-    for reply in sorted(replies, key=lambda reply: (reply.site, reply.sender)):
+    for reply in sorted(arrived, key=place):
         failure = _problem(reply, waiting, size)
         waiting.discard(reply.sender)
         if failure is None and names.setdefault(reply.site, reply.sender) != reply.sender:
@@ -80,6 +91,8 @@ def _problem(reply: Reply, waiting: set[int], size: int) -> Failure | None:
         return Failure("E302", f"the update is {reply.update.dtype}, not float32")
     if not np.isfinite(reply.update).all():
         return Failure("E303", CODES["E303"])
+    if np.linalg.norm(reply.update.astype(np.float64)) > LONGEST:
+        return Failure("E303", "the update is too long to be added up in float32")
     return None
 
 

@@ -23,7 +23,7 @@ class PolicyGrid(Grid):
     """A Grid that waits by policy.
 
     `send_and_receive` returns when everyone asked has answered; or `grace` seconds after `quorum` of them have answered
-    without an error; or at the `deadline` (seconds; the caller's `timeout` if that is shorter). `over_select` is the
+    with something that `counts` (anything but an error); or at the `deadline` (seconds; the caller's `timeout` if that is shorter). `over_select` is the
     share asked beyond need: of k messages, k / (1 + over_select) answers are as good as all of them.
 
     Raises:
@@ -38,6 +38,7 @@ class PolicyGrid(Grid):
         grace: float = 30.0,
         deadline: float = 3600.0,
         over_select: float = 0.0,
+        counts: Callable[[Message], bool] = lambda reply: not reply.has_error(),
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -46,6 +47,7 @@ class PolicyGrid(Grid):
         self.grace = grace
         self.deadline = deadline
         self.over_select = over_select
+        self._counts = counts
         self._clock = clock
         self._sleep = sleep
 
@@ -57,7 +59,7 @@ class PolicyGrid(Grid):
         """
         sent = list(messages)
         replies = self.gather(sent, timeout=timeout)
-        good = sum(not reply.has_error() for reply in replies)
+        good = sum(map(self._counts, replies))
         if sent and good < min(self.quorum, len(sent)):
             raise Exhausted("E501", f"{good} of {len(sent)} sites answered, but the quorum is {self.quorum}")
         return replies
@@ -66,17 +68,18 @@ class PolicyGrid(Grid):
         """Send and wait by policy; the caller judges whether the answers suffice."""
         sent = list(messages)
         pending = {message_id for message_id in self.inner.push_messages(sent) if message_id}
-        enough = math.ceil(len(sent) / (1 + self.over_select))
+        enough = max(math.ceil(len(sent) / (1 + self.over_select)), self.quorum)
         start = self._clock()
         closes_at = start + min(self.deadline, math.inf if timeout is None else timeout)
         replies: list[Message] = []
         good = 0
         wait = FIRST_WAIT
         while pending:
-            arrived = list(self.inner.pull_messages(pending))
+            pulled = {reply.metadata.reply_to_message_id: reply for reply in self.inner.pull_messages(pending)}
+            arrived = [reply for message_id, reply in pulled.items() if message_id in pending]
             replies += arrived
-            pending -= {reply.metadata.reply_to_message_id for reply in arrived}
-            before, good = good, good + sum(not reply.has_error() for reply in arrived)
+            pending -= pulled.keys()
+            before, good = good, good + sum(map(self._counts, arrived))
             now = self._clock()
             if before < self.quorum <= good:
                 closes_at = min(closes_at, now + self.grace)

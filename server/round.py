@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hedgerow.aggregation import aggregate, make_rule
+from hedgerow.aggregation import aggregate, make_rule, minimum_rows
 from hedgerow.aggregation import mean as weighted_mean
 from hedgerow.errors import Exhausted
 from hedgerow.job import Job
@@ -57,8 +57,8 @@ def close_round(job: Job, state: GlobalState, replies: Iterable[Reply], *, asked
     """Turn a round's replies into the next model.
 
     Raises:
-        VoidRound: with fewer usable updates than the quorum (E501) or more bad ones than the rule tolerates (E502).
-            The round releases nothing and the state stays as it was.
+        VoidRound: with fewer usable updates than the quorum or the rule needs (E501), or if the rule or the step
+            cannot make a finite model of them (E502). The round releases nothing and the state stays as it was.
     """
     start = time.perf_counter()
     admitted = admit(replies, asked=asked, size=len(state.model))
@@ -80,7 +80,10 @@ def close_round(job: Job, state: GlobalState, replies: Iterable[Reply], *, asked
     except Exhausted as error:
         raise VoidRound(error, admitted.rejections) from error
     aggregated_at = time.perf_counter()
-    model, memory = server_step(job.server, state.model, np.asarray(step, np.float32), state.memory)
+    with np.errstate(over="ignore", invalid="ignore"):  # looked at below
+        model, memory = server_step(job.server, state.model, np.asarray(step, np.float32), state.memory)
+    if not all(np.isfinite(vector).all() for vector in (model, *memory.values())):
+        raise VoidRound(Exhausted("E502", "the step would make the model infinite"), admitted.rejections)
     excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
     return Closed(
         state=GlobalState(model=model, memory=memory, declared=declared),
@@ -110,10 +113,11 @@ class VoidRound(Exception):
 
 
 def _need(job: Job, admitted: Admitted) -> None:
-    usable = len(admitted.replies)
-    if usable < job.cohort.quorum:
-        error = Exhausted("E501", f"{usable} usable updates, but the quorum is {job.cohort.quorum}")
-        raise VoidRound(error, admitted.rejections)
+    usable, quorum = len(admitted.replies), job.cohort.quorum
+    rows = minimum_rows(job.aggregate.rule, job.aggregate.byzantine, job.aggregate.before)
+    if usable < max(quorum, rows):
+        wanted = f"the quorum is {quorum}" if usable < quorum else f"the rule needs {rows}"
+        raise VoidRound(Exhausted("E501", f"{usable} usable updates, but {wanted}"), admitted.rejections)
 
 
 def _declare(declared: Mapping[str, int], admitted: Admitted) -> dict[str, int]:

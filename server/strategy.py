@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord
@@ -64,7 +65,7 @@ class Strategy(FlowerStrategy):
         self._save = save
         self._draw = draw
         self._layout: Layout | None = None
-        self._fixed: ArrayRecord = ArrayRecord()
+        self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
         self._names: dict[int, str] = {}
         self._planned: set[str] = set()
@@ -97,8 +98,10 @@ class Strategy(FlowerStrategy):
             Exhausted: E501 or E502 after three rounds in a row that released nothing.
         """
         layout, state = self._current()
-        answers = [read_reply(message, layout=layout, model=state.model) for message in replies]
-        self._names.update({answer.sender: answer.site for answer in answers if answer.sender in self._asked})
+        fixed = self._first.keys() - set(layout.names)
+        answers = [
+            self._known(read_reply(message, layout=layout, model=state.model, fixed=fixed)) for message in replies
+        ]
         gathered = time.perf_counter()
         try:
             closed = close_round(self.job, state, answers, asked=self._asked)
@@ -135,8 +138,8 @@ class Strategy(FlowerStrategy):
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         """The sites' metrics, each weighted by the records it was measured on."""
-        total, sums = 0.0, dict[str, float]()
-        for message in replies:
+        totals, sums = dict[str, int](), dict[str, float]()
+        for message in sorted(replies, key=lambda message: message.metadata.src_node_id):
             if message.has_error() or "metrics" not in message.content.metric_records:
                 continue
             metrics = message.content.metric_records["metrics"]
@@ -144,13 +147,13 @@ class Strategy(FlowerStrategy):
             values = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
             if not isinstance(records, int) or not 0 < records <= 2**31 or not all(map(math.isfinite, values.values())):
                 continue
-            total += records
             for key in values.keys() - {"num-examples"}:
+                totals[key] = totals.get(key, 0) + records
                 sums[key] = sums.get(key, 0.0) + records * values[key]
-        if not total:
+        if not totals:
             return None
-        means = {key: sums[key] / total for key in sorted(sums, key=lambda key: (key == "loss", key))}
-        self._tell(evaluated(round=server_round, where="sites", records=int(total), metrics=means))
+        means = {key: sums[key] / totals[key] for key in sorted(sums, key=lambda key: (key == "loss", key))}
+        self._tell(evaluated(round=server_round, where="sites", records=max(totals.values()), metrics=means))
         return MetricRecord(dict(means))
 
     def summary(self) -> None:
@@ -182,6 +185,7 @@ class Strategy(FlowerStrategy):
                 grace=cohort.grace,
                 deadline=min(cohort.deadline, timeout),
                 over_select=cohort.over_select,
+                counts=_holds_an_update,
             )
         )
         arrays = self._begin(initial_arrays)
@@ -212,14 +216,20 @@ class Strategy(FlowerStrategy):
             model = self._layout.join({name: value.astype(np.float32) for name, value in floats.items()})
             memory = first_state(self.job.server, len(model))
             self.state = GlobalState(model=model, memory=memory, declared={})
-        self._fixed = ArrayRecord({name: initial_arrays[name] for name in arrays.keys() - floats.keys()})
+        self._first = initial_arrays
         return self._record(self._layout, self.state.model)
 
     def _record(self, layout: Layout, model: Vector) -> ArrayRecord:
-        """The model as arrays, with the integer buffers that a foreign client expects back, as they were."""
-        record = model_record(layout, model)
-        record.update(self._fixed)
-        return record
+        """The model as arrays, among the integer buffers that a foreign client expects back, as they were."""
+        return ArrayRecord({**self._first, **model_record(layout, model)})
+
+    def _known(self, answer: Reply) -> Reply:
+        """The answer under the first name that its node gave: who could take a new one could declare a new count."""
+        if answer.sender not in self._asked:
+            return answer
+        if not answer.unnamed:
+            self._names.setdefault(answer.sender, answer.site)
+        return replace(answer, site=self._names.get(answer.sender, answer.site))
 
     def _current(self) -> tuple[Layout, GlobalState]:
         if self._layout is None or self.state is None:
@@ -283,6 +293,11 @@ class Strategy(FlowerStrategy):
 def _keep(history: dict[int, MetricRecord], number: int, metrics: MetricRecord | None) -> None:
     if metrics is not None:
         history[number] = metrics
+
+
+def _holds_an_update(reply: Message) -> bool:
+    """Whether an answer counts towards the quorum that starts the grace: a refusal must not cut off slower sites."""
+    return not reply.has_error() and "failure" not in reply.content.config_records
 
 
 def _voided(number: int, void: VoidRound) -> RoundVoided:

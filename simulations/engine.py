@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
@@ -36,7 +37,7 @@ from hedgerow.simulations.localgrid import LocalNode, run_in_process
 from hedgerow.simulations.partition import SplitTask, site_names, split
 from hedgerow.task import PooledTask, Site, Task
 
-__all__ = ["ENGINES", "SimulatedClientApp", "resume", "simulate", "simulated_sites"]
+__all__ = ["ENGINES", "SimulatedClientApp", "prepare", "resume", "simulate"]
 
 ENGINES = ("in-process", "ray")
 LEAKAGE_STREAM = 6  # the evaluator's part of a simulation's seed
@@ -76,9 +77,8 @@ def simulate(
     scenario = Scenario() if scenario is None else scenario
     if engine not in ENGINES:
         raise Misconfigured("E103", f"unknown engine '{engine}'", hint="the engines are " + ", ".join(ENGINES))
-    task = split(task, scenario) if isinstance(task, PooledTask) else task
-    scenario = _fitted(scenario, task)
-    refuse_errors(check_job(job, task, simulated_sites(task, scenario)))
+    task, scenario, sites = prepare(task, scenario)
+    refuse_errors(check_job(job, task, sites))
     folder = RunFolder.create(
         Path(runs),
         job=job,
@@ -105,16 +105,16 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
     """
     if folder.scenario is None:
         raise Misconfigured("E113", "this run was a deployment; start its ServerApp again instead", place=folder.name)
-    task = split(task, folder.scenario) if isinstance(task, PooledTask) else task
+    task, scenario, _ = prepare(task, folder.scenario)
     with folder.lock():
         run = Run(folder.path)
         if run.status == "finished":
             return run
         log = EventLog(folder.events, listeners=listeners)
         if not folder.events.exists():
-            _tell_start(log, folder, task, folder.scenario, "")
+            _tell_start(log, folder, task, scenario, "")
         log.append(RunResumed(after_round=max(folder.rounds(), default=0)))
-        return _framed(folder, task, folder.scenario, listeners)
+        return _framed(folder, task, scenario, listeners)
 
 
 class SimulatedClientApp(ClientApp):
@@ -138,7 +138,19 @@ class SimulatedClientApp(ClientApp):
         index = int(context.node_config["partition-id"])
         context.node_config.update(self._settings[index])
         context.run_config.update(self._run_config)
+        torch.set_num_threads(1)  # a worker of Ray: the same bytes as in this process
         return self._hostile.get(index, self._honest)(message, context)
+
+
+def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]:
+    """The task split into sites, the scenario with as many sites as the split has, and those sites.
+
+    A split by column has a site for each of the column's values.
+    """
+    task = split(task, scenario) if isinstance(task, PooledTask) else task
+    if isinstance(task, SplitTask) and len(task.site_names) != scenario.sites:
+        scenario = scenario.override({"sites": len(task.site_names)})
+    return task, scenario, simulated_sites(task, scenario)
 
 
 def simulated_sites(task: Task, scenario: Scenario) -> list[Site]:
@@ -147,11 +159,6 @@ def simulated_sites(task: Task, scenario: Scenario) -> list[Site]:
     return [Site(name=name, index=index, count=len(names)) for index, name in enumerate(names)]
 
 
-def _fitted(scenario: Scenario, task: Task) -> Scenario:
-    """A split by column has as many sites as the column has values."""
-    if isinstance(task, SplitTask) and len(task.site_names) != scenario.sites:
-        return scenario.override({"sites": len(task.site_names)})
-    return scenario
 
 
 def _tell_start(log: EventLog, folder: RunFolder, task: Task, scenario: Scenario, command: str) -> None:
@@ -170,7 +177,7 @@ def _tell_start(log: EventLog, folder: RunFolder, task: Task, scenario: Scenario
 
 def _framed(folder: RunFolder, task: Task, scenario: Scenario, listeners: Sequence[Listener]) -> Run:
     """Run the rounds and what follows them; whatever happens, the last event and the report are written."""
-    with _last_event(folder, listeners):
+    with _last_event(folder, listeners), _one_thread():
         sites = simulated_sites(task, scenario)
         honest = client_app(task)
         attack = Attack.of(scenario)
@@ -219,8 +226,6 @@ def _measure_leakage(
     folder: RunFolder, task: Task, scenario: Scenario, sites: Sequence[Site], listeners: Sequence[Listener]
 ) -> None:
     """The membership attack on the final model, per site, then the gate on the result over all sites."""
-    import torch
-
     from hedgerow.privacy.leakage import Gate, loss_threshold
 
     log = EventLog(folder.events, listeners=listeners)
@@ -244,6 +249,17 @@ def _measure_leakage(
     if folder.job.leakage.gate:
         outcome = Gate.parse(folder.job.leakage.gate).check(results[:1])
         log.append(GateChecked(gate=folder.job.leakage.gate, passed=outcome.passed, text=outcome.text))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One torch thread: two sum in another order, so the bytes would depend on the machine; small models lose by them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Any ServerApp and ClientApp run on it unchanged: Flower's strategies and example
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -131,10 +132,12 @@ class LocalGrid(Grid):
             return _named(Message(Error(CLIENT_APP_RAISED, "no such node"), reply_to=message))
         try:
             reply = self._client_app(request, context)
-        except Exception:
+            if reply.metadata.reply_to_message_id != message.metadata.message_id:
+                raise ValueError("the ClientApp returned a message that answers another one")
+            reply = _own_copy(_named(reply))
+        except (Exception, SystemExit):
             log.exception("the ClientApp of node %d raised", context.node_id)
-            reply = Message(Error(CLIENT_APP_RAISED, CODES["E308"]), reply_to=message)
-        _named(reply)
+            reply = _named(Message(Error(CLIENT_APP_RAISED, CODES["E308"]), reply_to=message))
         return over_the_wire(reply) if self._wire else reply
 
 
@@ -184,9 +187,14 @@ def _named(reply: Message) -> Message:
 
 def _own_copy(message: Message) -> Message:
     """The message with records of its own: the arrays' bytes are shared, since bytes cannot be changed."""
-    content = RecordDict()
+    if not message.has_content():
+        return message
+    own = copy.copy(message)
+    own.__dict__["_metadata"] = copy.deepcopy(message.metadata)
+    own.content = RecordDict()
     for name, record in message.content.items():
-        content[name] = ArrayRecord(dict(record)) if isinstance(record, ArrayRecord) else type(record)(dict(record))
-    copy = Message(content, message.metadata.dst_node_id, message.metadata.message_type)
-    copy.__dict__["_metadata"] = message.metadata
-    return copy
+        if isinstance(record, ArrayRecord):
+            own.content[name] = ArrayRecord({key: copy.copy(array) for key, array in record.items()})
+        else:
+            own.content[name] = copy.deepcopy(record)
+    return own

@@ -77,7 +77,7 @@ def run_local(
         folder: the run's own folder: logs stay in `folder/logs`, secrets live in `folder/flower` until the end.
         run_config: replaces keys of the app's run configuration; keys in `declare` need not be stated there.
         node_config: what site i finds in `Context.node_config`.
-        hostile: attacks by site index, such as `{2: "sign-flip:4.0"}`; drawn from `seed` and the index.
+        hostile: attacks by site index, such as `{2: "sign-flip:4.0"}`, with `seed` for those that draw.
         environment: added to the variables of all processes (ServerApp and ClientApps inherit them).
         timeout: seconds for everything, start included.
         on_line: called in this thread with each line of the ServerApp's log.
@@ -114,6 +114,30 @@ def run_local(
         return _run(ground, members, run_config, missing, on_line, spare)
 
 
+class _Story:
+    """What is heard of a run while it is followed."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.run_id: int | None = None
+        self.tail: deque[str] = deque(maxlen=TAIL)
+        self.lost: list[str] = []
+        self._tell = tell
+
+    def hear(self, line: str) -> None:
+        """A line of `flwr run --stream`: the run's number first, then the ServerApp's log, which is passed on."""
+        if self.run_id is None:
+            started = STARTED.search(line)
+            self.run_id = int(started[1]) if started else None
+        elif not NOISE.search(line):
+            self.tail.append(line)
+            self._tell(line)
+
+    def lose(self, site: str) -> None:
+        if site not in self.lost:
+            self.lost.append(site)
+            self._tell(f"{site}: its process ended, the run goes on without it")
+
+
 def _run(
     ground: flower.Ground,
     members: Sequence[flower.Site],
@@ -122,54 +146,55 @@ def _run(
     on_line: Callable[[str], None],
     spare: int,
 ) -> LocalOutcome:
-    ready, tail = 0.0, deque[str](maxlen=TAIL)
-    run_id: int | None = None
-    lost: tuple[str, ...] = ()
-    names = {site.process: site.name for site in members}
-
-    def outcome(status: str, details: str) -> LocalOutcome:
-        ground.processes.stop()
-        return LocalOutcome(
-            status=status,
-            run_id=run_id,
-            seconds_to_ready=round(ready or ground.watch.elapsed, 3),
-            seconds_total=round(ground.watch.elapsed, 3),
-            details=details,
-            tail=tuple(tail),
-            lost=lost,
-        )
-
+    story, ready = _Story(on_line), None
     try:
         address = flower.start_superlink(ground)
         flower.register(ground, members)
         flower.start_sites(ground, members, address)
         ready = ground.watch.elapsed
         app = app_with(ground.app, ground.private / "app", {key: run_config[key] for key in missing})
-        lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        run = flower.start_run(ground, app, run_config, lines.put)
-        while True:
-            last = run.ended and run.drained
-            for line in _taken(lines):
-                if run_id is not None:
-                    if not NOISE.search(line):
-                        tail.append(line)
-                        on_line(line)
-                elif found := STARTED.search(line):
-                    run_id = int(found[1])
-            if last:
-                break
-            dead = _dead(ground.processes, spare)
-            if new := [names[process.name] for process in dead if names[process.name] not in lost]:
-                lost += tuple(new)
-                for name in new:
-                    on_line(f"{name}: its process ended, the run goes on without it")
-            ground.watch.pause()
-        if run_id is None:
-            raise _refused(run)
-        status, details = flower.run_status(ground, run_id)
+        details = _follow(ground, app, run_config, story, {site.process: site.name for site in members}, spare)
+        status = "failed" if details else "finished"
     except flower.Stopped:
-        return outcome("interrupted", "stopped")
-    return outcome("finished" if status == "finished:completed" else "failed", details)
+        status, details = "interrupted", ""
+    ground.processes.stop()
+    return LocalOutcome(
+        status=status,
+        run_id=story.run_id,
+        seconds_to_ready=round(ground.watch.elapsed if ready is None else ready, 3),
+        seconds_total=round(ground.watch.elapsed, 3),
+        details=details,
+        tail=tuple(story.tail),
+        lost=tuple(story.lost),
+    )
+
+
+def _follow(
+    ground: flower.Ground,
+    app: Path,
+    run_config: Mapping[str, Scalar],
+    story: _Story,
+    names: Mapping[str, str],
+    spare: int,
+) -> str:
+    """Run the app and listen until it has ended; returns what went wrong in it, or nothing."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+    run = flower.start_run(ground, app, run_config, lines.put)
+    while True:
+        last = run.ended and run.drained  # looked at before the lines, so that none can arrive in between
+        for line in _taken(lines):
+            story.hear(line)
+        if last:
+            break
+        for process in _dead(ground.processes, spare):
+            story.lose(names[process.name])
+        ground.watch.pause()
+    if story.run_id is None:
+        raise _refused(run)
+    status, details = flower.run_status(ground, story.run_id)
+    if not status.startswith("finished"):
+        raise run.early_end()
+    return "" if status == "finished:completed" else f"{status.partition(':')[2]}: {details}"
 
 
 def _site(
@@ -185,7 +210,7 @@ def _site(
     folder.mkdir()
     commands: tuple[Path, ...] = ()
     if attack is not None:
-        commands = (hostile_command(folder / "bin", attack=attack, seed=seed + index).parent,)
+        commands = (hostile_command(folder / "bin", attack=attack, seed=seed).parent,)
     return flower.Site(
         name=name,
         process=f"site-{index}",

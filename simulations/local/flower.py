@@ -222,7 +222,7 @@ def start_run(ground: Ground, app: Path, values: Mapping[str, Scalar], on_line: 
         overrides = ground.private / "run.toml"
         overrides.write_text(toml_text(values), encoding="utf-8")
         command += ["-c", overrides]
-    return ground.processes.start("run", command, stage="run", on_line=on_line)
+    return ground.processes.start("run", command, stage="run", label="following the run", on_line=on_line)
 
 
 def run_status(ground: Ground, run_id: int) -> tuple[str, str]:

@@ -19,7 +19,8 @@ from typing import ClassVar
 __all__ = ["CODES", "Exhausted", "HedgerowError", "Misconfigured", "Refused", "Rejected", "Tampered"]
 
 CODES: dict[str, str] = {
-    # Misconfigured: the job
+    # Misconfigured: the command line and the job
+    "E100": "the command line cannot be read",
     "E101": "unknown key",
     "E102": "wrong type",
     "E103": "value out of range",

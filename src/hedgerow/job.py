@@ -14,12 +14,13 @@ What exists only in simulation (the split, the attackers, the seed) is a `Scenar
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from hedgerow.errors import Misconfigured
-from hedgerow.settings import Settings, dotted, option, read_toml, table
+from hedgerow.settings import Scalar, Settings, dotted, option, read_toml, table
 
 __all__ = ["Aggregate", "Cohort", "Job", "Leakage", "Local", "Privacy", "Secure", "Server"]
 
@@ -148,6 +149,17 @@ class Job(Settings):
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         _refuse_contradictions(self)
+
+    def override(self, values: Mapping[str, Scalar]) -> "Job":
+        """The same job with some dotted keys changed. `privacy.unit = "none"` takes the budget away with it.
+
+        Raises:
+            Misconfigured: E101–E106.
+        """
+        kept = self.flat()
+        if values.get("privacy.unit") == "none":
+            kept = {key: value for key, value in kept.items() if key not in ("privacy.epsilon", "privacy.delta")}
+        return Job.from_flat({**kept, **values})
 
     def digest(self) -> str:
         """SHA-256 over the canonical form: two jobs are the same job exactly when their digests are equal."""

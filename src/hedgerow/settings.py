@@ -13,13 +13,13 @@ import shlex
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from hedgerow.errors import Misconfigured
 
-__all__ = ["Scalar", "Settings", "dotted", "option", "parse_overrides", "read_toml", "table"]
+__all__ = ["Scalar", "Settings", "dotted", "nearest", "option", "parse_overrides", "read_toml", "table"]
 
 Scalar = str | int | float | bool
 S = TypeVar("S", bound="Settings")
@@ -144,6 +144,19 @@ def table(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
     return tree
 
 
+def nearest(key: str, known: Sequence[str]) -> str:
+    """A hint for a mistyped key: the nearest valid one, by its whole name or by its last part, else all of them.
+
+    >>> nearest("epsilom", ["rounds", "privacy.epsilon"])
+    "did you mean 'privacy.epsilon'?"
+    """
+    last_parts = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
+    near = difflib.get_close_matches(key, known, 1, 0.6) or [
+        last_parts[part] for part in difflib.get_close_matches(key.rsplit(".", 1)[-1], last_parts, 1, 0.6)
+    ]
+    return f"did you mean '{near[0]}'?" if near else "the keys are " + ", ".join(known)
+
+
 def _scalar(text: str) -> Scalar:
     try:
         value = tomllib.loads(f"value = {text}")["value"]
@@ -196,12 +209,7 @@ def _refuse_unknown(cls: type, values: Mapping[str, Scalar], source: Path | None
     known = list(_keys(cls, ""))
     for key in values:
         if key not in known:
-            short = {name.rsplit(".", 1)[-1]: name for name in reversed(known)}
-            near = difflib.get_close_matches(key, known, 1, 0.6) or [
-                short[name] for name in difflib.get_close_matches(key.rsplit(".", 1)[-1], short, 1, 0.6)
-            ]
-            hint = f"did you mean '{near[0]}'?" if near else "the keys are " + ", ".join(known)
-            raise Misconfigured("E101", f"unknown key '{key}'", place=_place(source, key), hint=hint)
+            raise Misconfigured("E101", f"unknown key '{key}'", place=_place(source, key), hint=nearest(key, known))
 
 
 def _wants_float(kind: Any) -> bool:

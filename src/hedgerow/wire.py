@@ -16,7 +16,7 @@ A client that is not ours may answer as Flower's examples do: `arrays` with the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -96,6 +96,11 @@ class Reply:
     metrics: Mapping[str, float] = field(default_factory=dict)
     bytes: int = 0
 
+    @property
+    def unnamed(self) -> bool:
+        """Whether the site did not say what it is called."""
+        return self.site == _unnamed(self.sender)
+
 
 def model_record(layout: Layout, vector: Vector) -> ArrayRecord:
     """The model as named arrays."""
@@ -170,18 +175,20 @@ def failure_content(code: str, *, site: str) -> RecordDict:
     return RecordDict({"failure": ConfigRecord({"code": code}), "site": ConfigRecord({"name": site})})
 
 
-def read_reply(message: Message, *, layout: Layout, model: Vector) -> Reply:
+def read_reply(message: Message, *, layout: Layout, model: Vector, fixed: Collection[str] = ()) -> Reply:
     """A reply of any client, ours or one of Flower's examples, whatever it contains: never raises.
 
-    `model` is the (d,) vector that was sent; an answer with full parameters becomes its difference to it.
+    `model` is the (d,) vector that was sent; an answer with full parameters becomes its difference to it. `fixed` names
+    the integer arrays that were sent along: they may come back, and are not read.
     """
     sender = int(message.metadata.src_node_id)
+    site, size = _unnamed(sender), 0
     if message.has_error():
-        return Reply(sender=sender, site=_unnamed(sender), failure=Failure("E308", CODES["E308"]))
-    content = message.content
-    site = _site_name(content, sender)
-    size = record_bytes(content)
+        return Reply(sender=sender, site=site, failure=Failure("E308", CODES["E308"]))
     try:
+        content = message.content
+        site = _site_name(content, sender)
+        size = record_bytes(content)
         code = _failure_code(content)
         if code:
             return Reply(sender=sender, site=site, failure=Failure(code, CODES[code]), bytes=size)
@@ -189,10 +196,10 @@ def read_reply(message: Message, *, layout: Layout, model: Vector) -> Reply:
         return Reply(
             sender=sender,
             site=site,
-            update=_update(content, layout, model),
+            update=_update(content, layout, model, fixed),
             examples=_examples(metrics),
             attestation=_attestation(content),
-            randomness=str(content.config_records.get("site", ConfigRecord()).get("randomness", "")),
+            randomness=_words(content, "randomness"),
             metrics=metrics,
             bytes=size,
         )
@@ -212,8 +219,13 @@ def _unnamed(sender: int) -> str:
 
 
 def _site_name(content: RecordDict, sender: int) -> str:
-    name = content.config_records.get("site", ConfigRecord()).get("name", "")
-    return name[:64] if isinstance(name, str) and name else _unnamed(sender)
+    return _words(content, "name") or _unnamed(sender)
+
+
+def _words(content: RecordDict, key: str) -> str:
+    """What a site says about itself: one short line, since it is shown on terminals and in reports."""
+    text = content.config_records.get("site", ConfigRecord()).get(key, "")
+    return "".join(sign for sign in text[:64] if sign.isprintable()) if isinstance(text, str) else ""
 
 
 def _failure_code(content: RecordDict) -> str:
@@ -248,7 +260,7 @@ def _attestation(content: RecordDict) -> Attestation | None:
     return Attestation(**{**numbers, "steps": int(numbers["steps"])})  # type: ignore[arg-type]
 
 
-def _update(content: RecordDict, layout: Layout, model: Vector) -> Vector:
+def _update(content: RecordDict, layout: Layout, model: Vector, fixed: Collection[str]) -> Vector:
     records = content.array_records
     if "update" in records:
         arrays = records["update"]
@@ -264,10 +276,12 @@ def _update(content: RecordDict, layout: Layout, model: Vector) -> Vector:
         raise Rejected("E305", "the reply holds no update")
     (arrays,) = records.values()
     limits = {name: 4 * math.prod(shape) for name, shape in zip(layout.names, layout.shapes, strict=True)}
-    decoded = {name: _decode(array, limits.get(name, 0)) for name, array in arrays.items() if name in limits}
-    if set(limits) - set(decoded):
+    if set(limits) - set(arrays):
         raise Rejected("E301", "an array of the model is missing in the reply")
-    return layout.join({name: decoded[name] for name in layout.names}) - model
+    if set(arrays) - set(limits) - set(fixed):
+        raise Rejected("E301", "the reply holds an array that the model does not have")
+    decoded = {name: _decode(arrays[name], limit) for name, limit in limits.items()}
+    return layout.join(decoded) - model
 
 
 def _decode(array: Array, limit: int) -> np.ndarray:

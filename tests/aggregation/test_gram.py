@@ -39,3 +39,9 @@ def test_no_distance_is_negative_and_none_to_itself() -> None:
     X = np.repeat(np.random.default_rng(3).standard_normal((3, 1000)), 3, axis=0) + 1e4
     distances = measure(X).squared_distances()
     assert (distances >= 0).all() and not np.diagonal(distances).any()
+
+
+def test_nearly_equal_rows_far_from_zero_keep_their_distances() -> None:
+    X = 1e6 + 1e-4 * np.random.default_rng(4).standard_normal((7, 2000))
+    exact = ((X[:, None, :] - X) ** 2).sum(axis=2)
+    np.testing.assert_allclose(measure(X).squared_distances(), exact, rtol=1e-10)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.aggregation import NNM, Mean, TrimmedMean, aggregate, nnm
+from hedgerow.aggregation.mixing import neighbourhoods
 from hedgerow.errors import Misconfigured, Rejected
 
 
@@ -25,6 +26,16 @@ def test_it_agrees_with_its_definition(seed: int, f: int, spare: int) -> None:
 
 def test_equal_distances_go_to_the_lower_index() -> None:
     assert nnm(np.array([[0.0], [1.0], [2.0]]), f=1).tolist() == [[0.5], [0.5], [1.5]]
+
+
+def test_many_equal_distances_go_to_the_lower_indices_too() -> None:
+    mixed = nnm(np.eye(40), f=19)  # every other row is equally far: itself, and the 20 lowest of the others
+    for i, row in enumerate(mixed):
+        assert np.flatnonzero(row).tolist() == sorted([i, *[j for j in range(40) if j != i][:20]])
+
+
+def test_a_row_is_its_own_nearest_even_among_copies_of_it() -> None:
+    assert (np.diagonal(neighbourhoods(np.zeros((5, 5)), 2)) == 1 / 3).all()
 
 
 def test_a_fraction_counts_on_the_rows_that_arrived() -> None:

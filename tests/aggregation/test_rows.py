@@ -30,7 +30,7 @@ def test_no_rows_are_too_few() -> None:
 
 
 @pytest.mark.parametrize(
-    ("f", "n", "expected"), [(2, 11, 2), (np.int64(2), 11, 2), (0.2, 11, 2), (0.29, 100, 29), (0, 3, 0)]
+    ("f", "n", "expected"), [(2, 11, 2), (np.int64(2), 11, 2), (0.2, 11, 2), (0.29, 100, 29), (0.29, 10, 2), (0, 3, 0)]
 )
 def test_f_is_a_count_or_a_fraction(f: float, n: int, expected: int) -> None:
     assert count(f, n) == expected

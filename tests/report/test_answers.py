@@ -119,3 +119,27 @@ def test_twins_are_named_by_what_they_leave_out(twins: tuple[Beside, ...]) -> No
 def test_no_two_runs_beside_have_the_same_name(demo: Path) -> None:
     run = load_run(demo)
     assert [other.name for other in beside(run, [], [run, run])] == ["demo", "demo (2)"]
+
+
+def test_a_site_without_a_recorded_budget_is_not_called_protected(tmp_path: Path, make: ModuleType) -> None:
+    events = [event for event in make.whole_run() if getattr(event, "site", "") != "hill" or hasattr(event, "train")]
+    events[-1] = replace(events[-1], epsilon={})
+    run = load_run(make.write(tmp_path / "run", events))
+    answer = what_leaked(run, [])
+    assert run.uncovered == ("hill",)
+    assert "1 site took part without a recorded budget: not covered" in answer.text
+    assert answer.mark is not Mark.YES
+
+
+def test_a_planned_budget_is_not_called_spent(tmp_path: Path, make: ModuleType) -> None:
+    events = [make.started(), make.planned("north"), make.closed(1, sites=("north",), hostile=())]
+    answer = what_leaked(load_run(make.write(tmp_path / "run", events)), [])
+    assert answer.unit.startswith("planned") and "what was spent is not recorded" in answer.text
+    assert (answer.mark, answer.verdict) == (Mark.UNKNOWN, "Not fully recorded")
+
+
+def test_a_rule_that_outvotes_is_not_blamed_for_excluding_nobody(tmp_path: Path, make: ModuleType) -> None:
+    everyone = dict(accepted=list(make.SITES), rejected=[], weights={})
+    events = [make.started(rule="median"), make.evaluated(0, 0.1), make.closed(1, **everyone), make.evaluated(1, 0.8)]
+    answer = did_it_hold(load_run(make.write(tmp_path / "run", events)), [])
+    assert answer.figure == "0 of 2" and "outvotes hostile updates rather than excluding them" in answer.text

@@ -118,7 +118,7 @@ def test_a_damaged_log_is_refused_and_a_torn_last_line_is_not(tmp_path: Path, ma
     assert caught.value.code == "E403"
 
 
-JUNK = st.sampled_from(
+JUNK: st.SearchStrategy[object] = st.sampled_from(
     [
         None,
         True,

@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from hedgerow.errors import Exhausted, Misconfigured
-from hedgerow.events import RunResumed
+from hedgerow.events import Event, RunResumed
 from hedgerow.report import write_report
 
 VOID = {"meta", "br", "link", "img", "hr"}
@@ -150,7 +151,7 @@ def test_the_job_can_be_read_back_from_the_page(demo: Path, make: ModuleType) ->
 
 
 def test_a_hostile_site_name_stays_text(tmp_path: Path, make: ModuleType) -> None:
-    name = '<script>alert("x")</script>\'"&{{ 7 * 7 }}'
+    name = '<script>alert("x")</script>\'"&{{ 4327 * 7 }}'
     events = [
         make.started(task=name, run=name, switched_off=[name], command=name, versions={name: name}),
         replace(make.described(3, name), label_names=[name] * 10),
@@ -163,11 +164,11 @@ def test_a_hostile_site_name_stays_text(tmp_path: Path, make: ModuleType) -> Non
         make.finished(1, epsilon={name: 1.0}, reason=name, status=name),
     ]
     found = page(make.write(tmp_path / "run", events), make.write(tmp_path / "<b>other", make.whole_run()))
-    assert name in found.text and "49" not in re.findall(r"\{\{.*?\}\}|\b49\b", found.text)
+    assert name in found.text and "30289" not in found.text
     assert not [tag for tag, _ in found.tags if tag in ("script", "b")]
 
 
-DEGENERATE = {
+DEGENERATE: dict[str, Callable[[Any], list[Event]]] = {
     "nothing at all": lambda make: [],
     "only a start": lambda make: [make.started()],
     "an end without a start": lambda make: [make.finished()],
@@ -212,7 +213,7 @@ def test_every_run_gets_a_page(tmp_path: Path, make: ModuleType, kind: str) -> N
 )
 def test_the_first_screen_says_what_is_missing(tmp_path: Path, make: ModuleType, kind: str, words: str) -> None:
     found = page(make.write(tmp_path / "run", DEGENERATE[kind](make)))
-    assert words in found.text[: found.text.index("Rounds ")]
+    assert words in found.text[: found.text.index("How to get this again")]
 
 
 def test_two_hundred_sites_and_rounds_stay_under_a_megabyte(tmp_path: Path, make: ModuleType) -> None:

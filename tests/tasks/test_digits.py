@@ -83,7 +83,7 @@ def test_the_fraction_and_the_width_can_be_chosen() -> None:
 
 @pytest.mark.parametrize("make", READY)
 def test_settings_out_of_range_are_refused_at_once(make: type[PooledTask]) -> None:
-    for wrong in ({"hidden": 0}, {"test_fraction": 1.0}, {"test_fraction": -0.1}, {"test_fraction": float("nan")}):
+    for wrong in ({"hidden": -1}, {"test_fraction": 1.0}, {"test_fraction": -0.1}, {"test_fraction": float("nan")}):
         with pytest.raises(Misconfigured, match="E103"):
             make(**wrong)
 

@@ -39,7 +39,12 @@ def again(run: RunSummary) -> Section:
         else ("What the log says about how this run was started.")
     )
     return Section(
-        name="again", title="How to get this again", lead=lead, facts=tuple(facts), code=tuple(code), terms=("digest",)
+        name="again",
+        title="How to get this again",
+        lead=lead,
+        facts=tuple(facts),
+        code=tuple(code),
+        terms=("digest",) if run.job_digest else (),
     )
 
 

@@ -10,6 +10,7 @@ from hedgerow.report.summary import Evaluation, RunSummary, Scalar
 __all__ = ["NOT_A_RELEASE", "answers", "did_it_hold", "did_it_learn", "notes", "what_leaked"]
 
 NOT_A_RELEASE = "simulation: not a DP release"
+_OUTVOTING = ("median", "trimmed-mean", "geometric-median")
 _STEPS = {"clip": "clipping", "nnm": "nearest-neighbour mixing"}
 
 
@@ -61,7 +62,7 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
     if not attackers:
         left_out = sum(entry.rejected for entry in run.rounds)
         text = f"No attacker is known in this run, so the defence was not put to the test. {_defence_in_words(run)}"
-        text += f" {plural(left_out, 'update')} rejected.{failures}"
+        text += f" {plural(left_out, 'reply', 'replies')} rejected or missing.{failures}"
         return _unknown(question, "Not tested", text)
     text = f"{attackers} of {plural(sites, 'site')} attacked ({attack}); "
     figure, unit = f"{attackers} of {sites}", "sites attacked"
@@ -70,6 +71,8 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
         figure, unit = f"{excluded} of {received}", "hostile updates excluded"
         text += f"{excluded} of {received} hostile updates excluded, "
         text += f"{defence.honest_excluded or 'none'} of {defence.honest_received} honest ones too."
+        if not excluded and run.job.get("aggregate.rule") in _OUTVOTING:
+            text += " This rule outvotes hostile updates rather than excluding them."
         if defence.hostile_weight:
             text += f" Hostile updates had {percent(defence.hostile_weight)} of the aggregate's weight."
     else:
@@ -93,12 +96,22 @@ def what_leaked(run: RunSummary, others: Sequence[Beside]) -> Answer:
         )
         if run.simulated_noise:
             text = text.replace("is protected by", "would be protected by", 1) + f" This is a {NOT_A_RELEASE}."
+    elif (site := run.most_planned) is not None and site.planned is not None:
+        plan = site.planned
+        figure, unit = f"ε = {epsilon(plan.epsilon)}", f"planned, at δ = {delta(plan.delta)}, per {plan.unit}"
+        text = (
+            f"Each {plan.unit} is planned to be protected by ε = {epsilon(plan.epsilon)} at δ = {delta(plan.delta)} "
+            f"(site {site.name}, the most; {plan.accountant.upper()} accountant; {_relation(plan.relation)}), "
+            "but what was spent is not recorded."
+        )
     elif run.private:
         figure, unit = "ε unknown", "not recorded"
         text = "Differential privacy was asked for, but no ε is recorded with its unit, accountant and relation."
     else:
         figure, unit = "no bound", "no differential privacy"
         text = "Nothing bounds what the model gives away about a record: differential privacy was off."
+    if run.private and run.most_planned and run.uncovered:
+        text += f" {plural(len(run.uncovered), 'site')} took part without a recorded budget: not covered by this."
     interval = ""
     if leak is not None:
         low, high = leak.auc.low, leak.auc.high
@@ -175,13 +188,15 @@ def _held(run: RunSummary, others: Sequence[Beside]) -> tuple[Mark, str, str]:
 
 
 def _gave_away(run: RunSummary) -> tuple[Mark, str]:
-    leak, bounded = run.overall_leak, run.most_spent is not None
+    leak, bounded = run.overall_leak, run.most_spent is not None and not run.uncovered
     if any(not gate.passed for gate in run.gates):
         return Mark.NO, "More than allowed"
     if leak is not None and leak.auc.low > 0.5:
         return (Mark.PARTLY, "A little, bounded") if bounded else (Mark.NO, "A measurable leak")
     if leak is not None:
         return (Mark.YES, "Bounded, no leak found") if bounded else (Mark.PARTLY, "No leak found, no bound")
+    if run.most_planned is not None and not bounded:
+        return Mark.UNKNOWN, "Not fully recorded"
     return (Mark.PARTLY, "Bounded, not measured") if bounded else (Mark.NO, "No bound, not measured")
 
 

@@ -95,8 +95,9 @@ def columns(
     parts = [element("defs", hatch), frame(along, down), label(up, 4, 11, "axis-name")]
     for value, text in _whole_ticks(first, first + len(heights) - 1):
         parts.append(label(text, along.at(value - first + 0.5), HEIGHT - 24, anchor="middle"))
+    gap = 0.12 if len(heights) <= 60 else 0.0
     for k, (kept, out, void) in enumerate(heights):
-        left, width = along.at(k + 0.12), along.at(k + 0.88) - along.at(k + 0.12)
+        left, width = along.at(k + gap), along.at(k + 1 - gap) - along.at(k + gap)
         base, middle, top = down.at(0), down.at(kept), down.at(kept + out)
         if kept:
             parts.append(element("rect", x=left, y=middle, width=width, height=base - middle, class_="fill s0"))

@@ -22,7 +22,7 @@ _TRUST = (
 def privacy(run: RunSummary) -> Section:
     """The promise with everything that it depends on, and what it does not cover."""
     plans = [site.planned for site in run.sites if site.planned]
-    top = run.most_spent
+    top = run.most_spent or run.most_planned
     if not plans or top is None or top.planned is None:
         lead = (
             "Differential privacy was off in this run."
@@ -34,15 +34,16 @@ def privacy(run: RunSummary) -> Section:
         unprotected = "Updates and the model may give away records of the training data."
         return Section(name="privacy", title="Privacy", lead=lead, notes=(Note(text=unprotected, grave=True),))
     plan = top.planned
-    spent, limit = top.spent or 0.0, plan.limit
+    limit = plan.limit
+    priced = "not recorded" if top.spent is None else epsilon(top.spent)
     facts = (
         Fact(name="protected unit", text=f"one {plan.unit} of one site"),
         Fact(name="relation", text=f"{plan.relation}: outcomes are compared with and without it"),
         Fact(
             name="ε spent",
-            text=f"{epsilon(spent)} of {limit:g} at δ = {_each(plans, lambda p: delta(p.delta))}"
-            f" (site {top.name}, the most; each site has its own)",
+            text=f"{priced} of {limit:g} at δ = {delta(top.delta or plan.delta)} (site {top.name}; each site has its own)",
         ),
+        Fact(name="ε planned", text=f"{epsilon(plan.epsilon)} for the whole job (site {top.name})"),
         Fact(name="accountant", text=_each(plans, lambda p: p.accountant)),
         Fact(
             name="sampler", text=f"Poisson: each record joins a step with probability {_range(plans, 'sampling_rate')}"

@@ -231,6 +231,17 @@ class RunSummary:
         return max(stated, key=lambda site: site.spent or 0.0, default=None)
 
     @property
+    def most_planned(self) -> Site | None:
+        """The site that planned to spend the most, whether or not it has spent anything."""
+        stated = [site for site in self.sites if site.planned]
+        return max(stated, key=lambda site: site.planned.epsilon if site.planned else 0.0, default=None)
+
+    @property
+    def uncovered(self) -> tuple[str, ...]:
+        """Sites whose update counted although no budget of theirs is recorded with its definition."""
+        return tuple(site.name for site in self.sites if site.accepted and (site.spent is None or not site.planned))
+
+    @property
     def private(self) -> bool:
         """Whether the job asked for differential privacy, or some site spent a budget."""
         unit = self.job.get("privacy.unit")

@@ -19,7 +19,7 @@ __all__ = ["Digits", "digits"]
 
 
 class Digits(PooledTask):
-    """Records (n, 64) in [0, 1], ten labels, one hidden layer. Read from scikit-learn once per process.
+    """Records (n, 64) in [0, 1], ten labels, one hidden layer or none. Read from scikit-learn once per process.
 
     Source: Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
     """
@@ -32,25 +32,25 @@ class Digits(PooledTask):
         self._test_fraction = test_fraction
 
     def model(self) -> torch.nn.Module:
-        return mlp(64, (self._hidden,), 10)
+        return mlp(64, (self._hidden,) if self._hidden else (), 10)
 
     def pool(self) -> Data:
         return _pool(self._test_fraction)
 
 
 def digits(hidden: int = 128, test_fraction: float = 0.2) -> PooledTask:
-    """Recognise handwritten digits. Pixels count 0 … 16 and are divided by that public constant.
+    """Recognise handwritten digits; `hidden=0` is softmax regression. Pixels count 0 … 16 and are divided by that public constant.
 
     The same records are held out whatever the scenario's seed.
 
     Raises:
-        Misconfigured: E103 for a width below 1 or a fraction outside [0, 1), E107 where scikit-learn is missing.
+        Misconfigured: E103 for a width below 0 or a fraction outside [0, 1), E107 where scikit-learn is missing.
 
     >>> len(digits().pool().train), len(digits().pool().test)
     (1438, 359)
     """
-    if hidden < 1:
-        raise Misconfigured("E103", f"hidden is {hidden}, but must be at least 1")
+    if hidden < 0:
+        raise Misconfigured("E103", f"hidden is {hidden}, but must be at least 0")
     hold_out(np.empty(0, np.int64), test_fraction)  # refuse a bad fraction here rather than at the first round
     return Digits(hidden=hidden, test_fraction=test_fraction)
 

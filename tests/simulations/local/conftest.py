@@ -67,7 +67,7 @@ if words[0] == "supernode":
     note("register", os.getpid())
     sys.exit("bad key" if mode == "no-register" else 0)
 if words[0] == "ls":
-    status = "finished:failed" if mode == "app-fails" else "finished:completed"
+    status = {"app-fails": "finished:failed", "stream-breaks": "running"}.get(mode, "finished:completed")
     print(json.dumps({"success": True, "runs": [{"status": status, "status-details": "ValueError"}]}))
     sys.exit(0)
 note("run", os.getpid())

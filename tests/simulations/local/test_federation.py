@@ -155,10 +155,19 @@ def test_the_run_goes_on_without_a_site_that_may_be_lost(
     assert sum("south" in line for line in lines) == 1
 
 
+def test_a_stream_that_breaks_while_the_run_goes_on_is_an_error(
+    app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_gone: Callable[[], bool]
+) -> None:
+    monkeypatch.setenv("FAKE_MODE", "stream-breaks")
+    with pytest.raises(HedgerowError, match="E902 following the run ended"):
+        start(app, tmp_path / "run")
+    assert all_gone()
+
+
 def test_an_app_that_raises_is_a_failed_run(app: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_MODE", "app-fails")
     outcome = start(app, tmp_path / "run")
-    assert (outcome.status, outcome.details) == ("failed", "ValueError")
+    assert (outcome.status, outcome.details) == ("failed", "failed: ValueError")
 
 
 def test_the_stop_event_ends_a_run_as_interrupted(
