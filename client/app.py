@@ -1,4 +1,4 @@
-"""`client_app(task)`: a site as a Flower ClientApp, the same in simulation, under `flwr run` and in `hedgerow local`."""
+"""`client_app(task)`: a site as a Flower ClientApp, the same simulated, under `flwr run` and in `hedgerow local`."""
 
 import logging
 from collections.abc import Callable, Mapping

@@ -55,7 +55,7 @@ def site_setup(context: Context) -> SiteSetup:
     index, count = _number(config, "partition-id", int, 0), _number(config, "num-partitions", int, 1)
     if index is None or count is None or not 0 <= index < count:
         raise Misconfigured("E103", f"partition-id is {index} of {count} partitions", place="node configuration")
-    name = str(config.get("site-name", f"site-{index + 1:0{len(str(count))}d}"))
+    name = str(config.get("site-name", f"site-{index + 1:0{max(2, len(str(count)))}d}"))
     home = os.environ.get(STORE_VARIABLE) or str(Path.home() / ".hedgerow" / "sites" / name)
     limit, seed = _number(config, "epsilon-limit", float, None), _number(config, "simulation-seed", int, None)
     if limit is not None and not 0 < limit < math.inf:

@@ -54,7 +54,9 @@ class Trainer:
         state = self._model.state_dict()
         return {name: value.clone() for name, value in state.items() if not value.is_floating_point()}
 
-    def train(self, config: Mapping[str, Scalar], request: Request, setup: SiteSetup, arrays: ArrayRecord) -> RecordDict:
+    def train(
+        self, config: Mapping[str, Scalar], request: Request, setup: SiteSetup, arrays: ArrayRecord
+    ) -> RecordDict:
         """One round's update as a reply.
 
         Raises:

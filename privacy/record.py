@@ -227,9 +227,9 @@ def make_private_model(model: "nn.Module") -> "nn.Module":
             if not name:
                 return norm
             setattr(fixed.get_submodule(parent), child, norm)
-    fixed = ModuleValidator.fix(fixed)
-    check_private(fixed)
-    return fixed
+    repaired: nn.Module = ModuleValidator.fix(fixed)
+    check_private(repaired)
+    return repaired
 
 
 def _one_value_a_record(losses: "torch.Tensor", records: int) -> "torch.Tensor":

@@ -57,7 +57,8 @@ def admit(replies: Iterable[Reply], *, asked: Mapping[int, str], size: int) -> A
 
     def place(reply: Reply) -> tuple[str, bool, int, bytes]:
         repeated = reply.update is not None and times[reply.sender] > 1
-        return reply.site, asked.get(reply.sender) != reply.site, reply.sender, _vector(reply).tobytes() if repeated else b""
+        tie = _vector(reply).tobytes() if repeated else b""
+        return reply.site, asked.get(reply.sender) != reply.site, reply.sender, tie
 
     usable: list[Reply] = []
     rejections: list[Rejection] = []

@@ -1,4 +1,4 @@
-"""`server_app(task)`: the coordinator as a Flower ServerApp, the same for simulation, `flwr run` and `hedgerow local`."""
+"""`server_app(task)`: the coordinator as a Flower ServerApp, the same in simulation, `flwr run` and `hedgerow local`."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from flwr.serverapp import Grid, ServerApp
 
 import hedgerow
 from hedgerow.errors import CODES, HedgerowError, Misconfigured
-from hedgerow.events import Evaluated, Event, EventLog, Listener, RunFinished, RunStarted, read_events
+from hedgerow.evaluation import evaluate
+from hedgerow.events import EventLog, Listener, RunFinished, RunStarted, read_events
 from hedgerow.job import Job
 from hedgerow.runs import RunFolder
-from hedgerow.scenario import Scenario
-from hedgerow.evaluation import evaluate
 from hedgerow.server.round import GlobalState
 from hedgerow.server.strategy import Strategy
 from hedgerow.task import Task

@@ -27,7 +27,9 @@ def first_state(settings: Server, size: int) -> dict[str, np.ndarray]:
     return memory
 
 
-def server_step(settings: Server, model: Vector, aggregate: Vector, state: State) -> tuple[Vector, dict[str, np.ndarray]]:
+def server_step(
+    settings: Server, model: Vector, aggregate: Vector, state: State
+) -> tuple[Vector, dict[str, np.ndarray]]:
     """The next model (d,) and the next memory; nothing is changed in place.
 
     >>> from hedgerow.job import Server

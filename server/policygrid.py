@@ -23,8 +23,9 @@ class PolicyGrid(Grid):
     """A Grid that waits by policy.
 
     `send_and_receive` returns when everyone asked has answered; or `grace` seconds after `quorum` of them have answered
-    with something that `counts` (anything but an error); or at the `deadline` (seconds; the caller's `timeout` if that is shorter). `over_select` is the
-    share asked beyond need: of k messages, k / (1 + over_select) answers are as good as all of them.
+    with something that `counts` (anything but an error); or at the `deadline` (seconds; the caller's `timeout` if that
+    is shorter). `over_select` is the share asked beyond need: of k messages, k / (1 + over_select) answers, if they
+    make the quorum, are as good as all of them.
 
     Raises:
         Exhausted: E501 from `send_and_receive` if the deadline passes with fewer than `quorum` good answers.

@@ -18,9 +18,9 @@ from flwr.serverapp.strategy import Result
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from hedgerow.errors import Exhausted
+from hedgerow.evaluation import evaluated
 from hedgerow.events import BudgetPlanned, BudgetSpent, Evaluated, Event, RoundClosed, RoundStarted, RoundVoided
 from hedgerow.job import Job
-from hedgerow.evaluation import evaluated
 from hedgerow.server.optimizer import first_state
 from hedgerow.server.policygrid import FIRST_WAIT, LONGEST_WAIT, PolicyGrid
 from hedgerow.server.round import Closed, GlobalState, VoidRound, close_round
@@ -39,8 +39,8 @@ class Strategy(FlowerStrategy):
     """Hedgerow's round as a Flower strategy.
 
     `job` says how to select, aggregate and step; `tell` receives every event; `save` makes a round's state durable
-    before the model goes anywhere and returns its hash; `draw` gives the generator that selects a round's cohort. `state`
-    and `first_round` continue an earlier run.
+    before the model goes anywhere and returns its hash; `draw` gives the generator that selects a round's cohort.
+    `state` and `first_round` continue an earlier run.
 
     Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
     satisfied changes nothing.

@@ -7,7 +7,7 @@ the update attacks are pure functions too.
 |---|---|---|---|
 | `sign-flip` | answers with minus its honest update, scaled | factor | 1 |
 | `gaussian` | answers with noise of that standard deviation per coordinate | standard deviation | 1 |
-| `label-flip` | trains honestly on labels k-1-y (Fang et al., USENIX Security 2020, sec. 4) | share of records flipped | 1 |
+| `label-flip` | trains on labels k-1-y (Fang et al., USENIX Security 2020, sec. 4) | share of records flipped | 1 |
 """
 
 from __future__ import annotations

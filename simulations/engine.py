@@ -7,6 +7,7 @@ job, task, scenario ─► check ─► run folder ─► engine (in-process | r
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -136,10 +137,15 @@ class SimulatedClientApp(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         index = int(context.node_config["partition-id"])
-        context.node_config.update(self._settings[index])
-        context.run_config.update(self._run_config)
+        own = Context(  # Flower refuses a context whose configuration changed
+            run_id=context.run_id,
+            node_id=context.node_id,
+            node_config={**context.node_config, **self._settings[index]},
+            state=context.state,
+            run_config={**context.run_config, **self._run_config},
+        )
         torch.set_num_threads(1)  # a worker of Ray: the same bytes as in this process
-        return self._hostile.get(index, self._honest)(message, context)
+        return self._hostile.get(index, self._honest)(message, own)
 
 
 def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]:
@@ -147,7 +153,10 @@ def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]
 
     A split by column has a site for each of the column's values.
     """
-    task = split(task, scenario) if isinstance(task, PooledTask) else task
+    if isinstance(task, SplitTask):
+        task = task.inner  # split by the project for its sites; a simulation may ask for another split
+    if isinstance(task, PooledTask):
+        task = split(task, scenario)
     if isinstance(task, SplitTask) and len(task.site_names) != scenario.sites:
         scenario = scenario.override({"sites": len(task.site_names)})
     return task, scenario, simulated_sites(task, scenario)
@@ -199,7 +208,7 @@ def _framed(folder: RunFolder, task: Task, scenario: Scenario, listeners: Sequen
 
 
 def _run_engine(engine: str, server: ServerApp, client: ClientApp, sites: int) -> None:
-    with quiet_flower():
+    with quiet_flower(logging.ERROR):
         if engine == "ray":
             from hedgerow.simulations.ray import run_on_ray
 
@@ -232,7 +241,7 @@ def _measure_leakage(
     held_out = task.held_out()
     results: Sequence[Any] = ()
     latest = folder.latest()
-    if held_out is not None and len(held_out) and latest is not None:
+    if held_out is not None and len(held_out) and latest is not None and np.isfinite(latest[1].model).all():
         layout, checkpoint = latest
         model = task.model()
         layout.load(checkpoint.model, model)

@@ -23,8 +23,6 @@ __all__ = ["LocalGrid", "LocalNode", "run_in_process", "run_simulation"]
 
 log = logging.getLogger("hedgerow.simulations")
 
-SLICE = 0.1  # seconds of client work per pull, so that a waiting server can look at its deadline in between
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalNode:
@@ -37,6 +35,8 @@ class LocalNode:
 class LocalGrid(Grid):
     """A Grid whose nodes live in this process.
 
+    Every node that was asked answers within one pull, however long it works: whose update counts in a round must not
+    depend on how fast the machine is, so a grace, a deadline or a timeout that passes meanwhile cuts nobody off.
     Each node keeps one Flower `Context` for the run, as in Flower's own simulation. A client that raises answers with
     an error whose reason is a constant text. A client cannot change what other clients or the server hold: it gets
     its own records over shared, immutable bytes. `wire=True` sends every message through Flower's serialisation, as a
@@ -51,11 +51,9 @@ class LocalGrid(Grid):
         run_config: Mapping[str, Scalar] | None = None,
         run_id: int = 1,
         wire: bool = False,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client_app = client_app
         self._wire = wire
-        self._clock = clock
         self._run = empty_run(run_id)
         self._contexts = {
             node.node_id: Context(
@@ -103,27 +101,13 @@ class LocalGrid(Grid):
         return ids
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
-        """Let nodes work for a moment and return the replies that are ready, in the order of the nodes' ids."""
-        ready = [self._waiting[key] for key in message_ids if key in self._waiting]
-        stop_at = self._clock() + SLICE
-        replies: list[Message] = []
-        for message in sorted(ready, key=lambda message: message.metadata.dst_node_id):
-            del self._waiting[message.metadata.message_id]
-            replies.append(self._answer(message))
-            if self._clock() >= stop_at:
-                break
-        return replies
+        """Let the nodes work and return their replies, in the order of the nodes' ids."""
+        ready = [self._waiting.pop(key) for key in message_ids if key in self._waiting]
+        return [self._answer(message) for message in sorted(ready, key=lambda message: message.metadata.dst_node_id)]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
-        """Send messages and return all replies, or those that came within `timeout` seconds."""
-        pending = set(self.push_messages(messages))
-        end = None if timeout is None else self._clock() + timeout
-        replies: list[Message] = []
-        while pending and (end is None or self._clock() < end):
-            arrived = self.pull_messages(pending)
-            replies += arrived
-            pending -= {reply.metadata.reply_to_message_id for reply in arrived}
-        return replies
+        """Send messages and return all replies, whatever the `timeout`."""
+        return self.pull_messages(self.push_messages(messages))
 
     def _answer(self, message: Message) -> Message:
         request = over_the_wire(message) if self._wire else _own_copy(message)
@@ -194,7 +178,7 @@ def _own_copy(message: Message) -> Message:
     own.content = RecordDict()
     for name, record in message.content.items():
         if isinstance(record, ArrayRecord):
-            own.content[name] = ArrayRecord({key: copy.copy(array) for key, array in record.items()})
+            own.content[name] = ArrayRecord(dict(record))  # its constructor makes new arrays around the same bytes
         else:
             own.content[name] = copy.deepcopy(record)
     return own

@@ -39,32 +39,40 @@ class SplitTask(Task):
         self.name = inner.name
         self.labels = inner.labels
         self.inner = inner
-        self.shares = partition(
-            inner.pool().train.y,
-            sites=scenario.sites,
-            split=scenario.split,
-            rng=np.random.default_rng(np.random.SeedSequence(scenario.seed, spawn_key=STREAM)),
-            column=inner.column,
-        )
+        self._scenario = scenario
+        self._drawn: dict[int, tuple[Rows, ...]] = {}
+        self.shares = self._draw(scenario.sites)
         self.site_names = site_names(scenario, column=inner.column)
 
     def model(self) -> torch.nn.Module:
         return self.inner.model()
 
     def data(self, site: Site) -> Data:
-        """The share of `site.index`.
+        """The share of `site.index` among `site.count`: a federation of another size than the scenario's draws its own.
 
         Raises:
-            Misconfigured: E125 if no share has this index.
+            Misconfigured: E125 if no share has this index, and as `partition`.
         """
-        if not 0 <= site.index < len(self.shares):
+        shares = self.shares if site.count == len(self.shares) else self._draw(site.count)
+        if not 0 <= site.index < len(shares):
             raise Misconfigured(
                 "E125",
-                f"site '{site.name}' has index {site.index}, but the data are split over {len(self.shares)} sites",
+                f"site '{site.name}' has index {site.index}, but the data are split over {len(shares)} sites",
                 hint="count the sites from 0",
             )
         train = self.inner.pool().train
-        return Data(train.take(self.shares[site.index]), train.take(np.empty(0, np.int64)))
+        return Data(train.take(shares[site.index]), train.take(np.empty(0, np.int64)))
+
+    def _draw(self, sites: int) -> tuple[Rows, ...]:
+        if sites not in self._drawn:
+            self._drawn[sites] = partition(
+                self.inner.pool().train.y,
+                sites=sites,
+                split=self._scenario.split,
+                rng=np.random.default_rng(np.random.SeedSequence(self._scenario.seed, spawn_key=STREAM)),
+                column=self.inner.column,
+            )
+        return self._drawn[sites]
 
     def held_out(self) -> Split | None:
         return self.inner.held_out()

@@ -89,7 +89,7 @@ def test_a_site_with_one_record_is_an_error_only_under_privacy() -> None:
     assert ("error", "E125") in codes(check(task, delta=1e-4))
 
 
-@pytest.mark.parametrize(("delta", "refused"), [(1 / 20, True), (1 / 21, True), (1 / 24, False)])
+@pytest.mark.parametrize(("delta", "refused"), [(1 / 20, True), (1 / 23, True), (1 / 24, False)])
 def test_delta_must_be_below_one_over_n_at_every_site(delta: float, refused: bool) -> None:
     found = check(Given(good()), delta=delta)  # the largest site has 23 records
     assert (("error", "E132") in codes(found)) == refused

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy.leakage.interval import Interval, TprAt, bootstrap
 from hedgerow.privacy.leakage.roc import Floats, roc
+from hedgerow.task import Labels
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +99,10 @@ def loss_threshold(
 ) -> tuple[Membership, ...]:
     """Measure membership leakage of a model: all sites together first, then each site by name.
 
-    `members` maps a site's name to its training records `(x, y)`; `nonmembers` are held-out records, the same for
-    every site. A site without records has nothing to leak and gets no result. Each interval stands alone: among
+    `members` maps a site's name to its training records `(x, y)`; `nonmembers` are held-out records of the whole
+    population. A site's records are compared with as many of them as have the site's own mix of labels, because a
+    model that finds one label easier than another would otherwise look like a leak, or hide one. A site without
+    records, or with no held-out record of its labels, gets no result. Each interval stands alone: among
     many sites one will exceed its interval by chance. Raises as `loss_scores` and `measure`.
 
     Source: Yeom, Giacomelli, Fredrikson and Jha 2018, Privacy Risk in Machine Learning (CSF), the attack that knows
@@ -107,14 +110,37 @@ def loss_threshold(
     """
     heldout = loss_scores(model, *nonmembers, loss)
     scored = {site: loss_scores(model, *members[site], loss) for site in sorted(members)}
-    scopes = {ALL_SITES: np.concatenate([np.empty(0), *scored.values()])}
     if ALL_SITES in scored:
         raise Misconfigured("E105", f"a site may not be called '{ALL_SITES}'", place="members", hint="rename it")
-    scopes.update((site, scores) for site, scores in scored.items() if len(scores))
+    scopes = {ALL_SITES: (np.concatenate([np.empty(0), *scored.values()]), heldout)}
+    heldout_labels = nonmembers[1].numpy()
+    for site, scores in scored.items():
+        rows = same_mix(members[site][1].numpy(), heldout_labels, rng=rng)
+        if len(scores) and len(rows):
+            scopes[site] = (scores, heldout[rows])
     return tuple(
-        measure(scores, heldout, scope=scope, rng=rng, fprs=fprs, confidence=confidence, resamples=resamples)
-        for scope, scores in scopes.items()
+        measure(inside, outside, scope=scope, rng=rng, fprs=fprs, confidence=confidence, resamples=resamples)
+        for scope, (inside, outside) in scopes.items()
     )
+
+
+def same_mix(labels: Labels, pool: Labels, *, rng: np.random.Generator) -> Labels:
+    """Rows of `pool` that have the label mix of `labels`, as many as there are, drawn without replacement.
+
+    A label that the pool lacks is passed over. The mix is exact up to rounding down, at least one row a label.
+
+    >>> rows = same_mix(np.array([0, 0, 1]), np.array([0, 0, 0, 0, 1, 1]), rng=np.random.default_rng(0))
+    >>> np.bincount(np.array([0, 0, 0, 0, 1, 1])[rows]).tolist()
+    [4, 2]
+    """
+    wanted, counts = np.unique(labels, return_counts=True)
+    held = {int(label): np.flatnonzero(pool == label) for label in wanted}
+    shares = {label: count for label, count in zip(held, counts, strict=True) if len(held[label])}
+    if not shares:
+        return np.empty(0, np.int64)
+    scale = min(len(held[label]) / share for label, share in shares.items())
+    rows = [rng.permutation(held[label])[: max(1, int(scale * share + 1e-9))] for label, share in shares.items()]
+    return np.sort(np.concatenate(rows))
 
 
 def loss_scores(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
 from hedgerow.contract import check_data
@@ -22,14 +23,14 @@ def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
 
     Errors: more hostile sites than the rule can take, a cohort smaller than the quorum (E105), a model that mixes
     records under privacy (E130), a budget that no noise meets (E131), δ ≥ 1/n (E132), a gate that nothing can measure
-    (E105), and everything of `check_data`. Notes say the ε that each site will spend and the noise it costs.
+    (E105), a model without parameters (E126), and everything of `check_data`. Notes say the ε that each site will
+    spend and the noise it costs. A user's own code that raises is a finding too.
     """
     findings = [*_cohort(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
     findings += check_data(task, sites, privacy_delta=job.privacy.delta)
-    if job.privacy.unit == "record":
-        findings += _model(task)
-        if not any(finding.level == "error" for finding in findings):
-            findings += _privacy(job, task, sites)
+    findings += _model(job, task)
+    if job.privacy.unit == "record" and not any(finding.level == "error" for finding in findings):
+        findings += _privacy(job, task, sites)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -37,7 +38,7 @@ def _cohort(job: Job, sites: int) -> Iterator[Finding]:
     from hedgerow.aggregation import minimum_rows
 
     cohort, aggregate = job.cohort, job.aggregate
-    asked = min(sites, math.ceil(sites * cohort.fraction - 1e-9))
+    asked = min(sites, math.ceil(sites * cohort.fraction * (1 + cohort.over_select) - 1e-9))
     if asked < cohort.quorum:
         yield Finding(
             level="error",
@@ -60,7 +61,8 @@ def _cohort(job: Job, sites: int) -> Iterator[Finding]:
         yield Finding(
             level="warning",
             code="E105",
-            message=f"a round closes with {cohort.quorum} updates, but the rule needs {needed}: such rounds release nothing",
+            message=f"a round closes with {cohort.quorum} updates, but the rule needs {needed}: "
+            "such rounds release nothing",
             place="cohort.quorum",
             hint=f"write cohort.quorum = {needed}",
         )
@@ -76,7 +78,7 @@ def _gate(job: Job, task: Task) -> Iterator[Finding]:
     except HedgerowError as error:
         yield Finding.of(error)
         return
-    if task.held_out() is None:
+    if not _holds_out(task):
         yield Finding(
             level="error",
             code="E105",
@@ -87,7 +89,7 @@ def _gate(job: Job, task: Task) -> Iterator[Finding]:
 
 
 def _evaluation(job: Job, task: Task) -> Iterator[Finding]:
-    if job.evaluate == "server" and task.held_out() is None:
+    if job.evaluate == "server" and not _holds_out(task):
         yield Finding(
             level="warning",
             code="E105",
@@ -97,13 +99,31 @@ def _evaluation(job: Job, task: Task) -> Iterator[Finding]:
         )
 
 
-def _model(task: Task) -> Iterator[Finding]:
+def _holds_out(task: Task) -> bool:
+    try:
+        records = task.held_out()
+    except Exception:  # a user's own code: `check_data` says what it raised
+        return True
+    return records is not None and len(records) > 0
+
+
+def _model(job: Job, task: Task) -> Iterator[Finding]:
     from hedgerow.privacy import check_private
+    from hedgerow.update import Layout
 
     try:
-        check_private(task.model())
+        model = task.model()
+        if Layout.of(model).size == 0:
+            yield Finding(level="error", code="E126", message="the model has no parameters to train", place="model")
+        if job.privacy.unit == "record":
+            check_private(model)
     except HedgerowError as error:
         yield Finding.of(error)
+    except ImportError as error:
+        what = f"the model needs {error.name or error}, which is not installed"
+        yield Finding(level="error", code="E107", message=what, hint="pip install 'hedgerow[full]'")
+    except Exception as error:  # a user's own code
+        yield Finding(level="error", code="E111", message=f"model() cannot be used: {type(error).__name__}: {error}")
 
 
 def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
@@ -115,9 +135,8 @@ def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
         try:
             plans.append(site_plan(job, len(task.data(site).train)))
         except HedgerowError as error:
-            yield Finding(
-                level="error", code=error.code, message=f"{site.name}: {error.message}", place=error.place, hint=error.hint
-            )
+            finding = Finding.of(error)
+            yield replace(finding, message=f"{site.name}: {finding.message}")
             return
     spent = max(plan.planned_epsilon for plan in plans)
     noise = [plan.noise_multiplier for plan in plans]

@@ -34,26 +34,32 @@ def wilson(share: float, records: int, confidence: float = 0.95) -> tuple[float,
 
 
 def evaluate(task: Task, model: torch.nn.Module, records: Split, *, round: int) -> Evaluated:
-    """The task's metrics and mean loss on held-out records, without gradients, in evaluation mode."""
+    """The task's metrics and mean loss on held-out records, without gradients, in evaluation mode.
+
+    No records give no metrics. Every layer is left in the mode it was in (a frozen BatchNorm stays frozen).
+    """
     import torch
 
-    was_training = model.training
+    if not len(records):
+        return evaluated(round=round, where="server", records=0, metrics={})
+    modes = [(layer, layer.training) for layer in model.modules()]
     model.eval()
     try:
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(records.x))
             y = torch.from_numpy(np.ascontiguousarray(records.y))
             logits = torch.cat([model(x[start : start + BATCH]) for start in range(0, len(y), BATCH)])
-            metrics = dict(task.metrics(logits, y))
+            metrics = {name: float(value) for name, value in task.metrics(logits, y).items()}
             metrics["loss"] = float(task.loss(logits, y).double().mean())
     finally:
-        model.train(was_training)
+        for layer, training in modes:
+            layer.training = training
     return evaluated(round=round, where="server", records=len(records), metrics=metrics)
 
 
 def evaluated(*, round: int, where: str, records: int, metrics: Mapping[str, float]) -> Evaluated:
     """The event for some metrics: a share (accuracy) gets its interval, other metrics do not."""
     share = metrics.get("accuracy")
-    known = share is not None and math.isfinite(share) and records > 0
-    low, high = wilson(share, records) if known and share is not None else (None, None)
+    is_share = share is not None and 0 <= share <= 1 and records > 0  # a user's own "accuracy" may be a percentage
+    low, high = wilson(share, records) if is_share and share is not None else (None, None)
     return Evaluated(round=round, where=where, records=records, metrics=metrics, low=low, high=high)

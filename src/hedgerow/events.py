@@ -5,12 +5,15 @@ their fields are the dataclasses below; a field may be added to a kind, never re
 """
 
 import dataclasses
+import errno
+import fcntl
+import io
 import json
 import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,11 +36,15 @@ __all__ = [
     "RunFinished",
     "RunResumed",
     "RunStarted",
+    "current_events",
     "read_events",
 ]
 
 Json = Any  # what json.loads returns: the one place where an event is not yet typed
 Listener = Callable[[Mapping[str, Json]], None]
+
+OF_A_ROUND = ("round-started", "round-closed", "round-voided", "evaluated", "budget-spent")
+OF_THE_END = ("leakage-measured", "gate-checked", "run-finished")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +116,8 @@ class RoundStarted(Event):
 class RoundClosed(Event):
     """A round that released a model.
 
-    `accepted` are sites whose update counted; `rejected` are `{"site", "code", "reason"}`: bad replies, silent or failed
-    sites, and the rule's exclusions (E310). `norms` are the L2 norms of the received updates by site.
+    `accepted` are sites whose update counted; `rejected` are `{"site", "code", "reason"}`: bad replies, silent or
+    failed sites, and the rule's exclusions (E310). `norms` are the L2 norms of the received updates by site.
     """
 
     round: int
@@ -194,33 +201,35 @@ class RunFinished(Event):
 class EventLog:
     """Appends events to a file, one line each, whole lines only; `listeners` hear each event after it is written.
 
+    A line that a kill or a full disk left half-written is taken away before the next event, never written on.
+
     Raises:
         Exhausted: E503 no space left, E504 the folder cannot be written.
     """
 
     names: ClassVar[re.Pattern[str]] = re.compile(r"(?<!^)(?=[A-Z])")
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self, path: Path, *, clock: Callable[[], float] = time.time, listeners: Sequence[Listener] = ()
+    ) -> None:
         self.path = path
         self._clock = clock
         self._listeners = list(listeners)
         self._seq = sum(1 for _ in read_events(path)) if path.exists() else 0
 
     def append(self, event: Event) -> None:
-        """Write one event and tell the listeners. Other processes may append in between: `seq` is this writer's count."""
+        """Write one event and tell the listeners. Others may append in between: `seq` is this writer's count."""
         record = {
             "seq": self._seq,
             "time": round(self._clock(), 3),
             "event": self.names.sub("-", type(event).__name__).lower(),
-            **_plain(dataclasses.asdict(event)),
+            **_plain({field.name: getattr(event, field.name) for field in dataclasses.fields(event)}),
         }
         line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
         try:
-            with open(self.path, "ab", buffering=0) as file:
-                if file.write(line.encode()) != len(line.encode()):
-                    raise OSError(28, "short write")
+            _append_line(self.path, line.encode())
         except OSError as error:
-            code = "E503" if error.errno == 28 else "E504"
+            code = "E503" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E504"
             raise Exhausted(code, f"the event log cannot be written: {error.strerror}", place=str(self.path)) from None
         self._seq += 1
         for listener in self._listeners:
@@ -236,7 +245,8 @@ def read_events(path: Path) -> Iterator[dict[str, Json]]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as error:
-        raise Tampered("E403", f"the event log cannot be read: {os.strerror(error.errno or 0)}", place=str(path)) from None
+        reason = os.strerror(error.errno or 0)
+        raise Tampered("E403", f"the event log cannot be read: {reason}", place=str(path)) from None
     for number, line in enumerate(lines, 1):
         if not line:
             continue
@@ -245,9 +255,67 @@ def read_events(path: Path) -> Iterator[dict[str, Json]]:
             if not isinstance(event, dict) or "event" not in event:
                 raise ValueError("not an event")
             yield event
-        except ValueError:
+        except (ValueError, RecursionError):
             if number < len(lines):
                 raise Tampered("E403", "the event log is damaged", place=f"{path}:{number}") from None
+
+
+def current_events(events: Iterable[Mapping[str, Json]]) -> tuple[Mapping[str, Json], ...]:
+    """The events that still count: what a resume took up again is left out, as `RunResumed` says.
+
+    With `after_round = k` these are the events of rounds after k, and what followed the last round (leakage, gate,
+    `run-finished`), where they stand before the resume. Only privacy spent stays spent: read that from all events.
+
+    >>> log = [{"event": "evaluated", "round": 1}, {"event": "evaluated", "round": 2}, {"event": "run-finished"},
+    ...        {"event": "run-resumed", "after_round": 1}]
+    >>> [event["event"] for event in current_events(log)]
+    ['evaluated', 'run-resumed']
+    """
+    current: list[Mapping[str, Json]] = []
+    for event in events:
+        if event["event"] == "run-resumed":
+            after = event.get("after_round", 0)
+            current = [
+                old
+                for old in current
+                if old["event"] not in OF_THE_END and not (old["event"] in OF_A_ROUND and old.get("round", 0) > after)
+            ]
+        current.append(event)
+    return tuple(current)
+
+
+def _append_line(path: Path, line: bytes) -> None:
+    with open(path, "a+b", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        size = _mend(file)
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def _mend(file: io.FileIO) -> int:
+    """Take a torn last line away, complete one that only lacks its end; returns the size up to there, in bytes."""
+    size = file.seek(0, os.SEEK_END)
+    start = size
+    tail = b""
+    while start and b"\n" not in tail:
+        start = max(0, start - 65536)
+        file.seek(start)
+        tail = file.read(size - start)
+    torn = tail.rpartition(b"\n")[2]
+    if not torn:
+        return size
+    try:
+        json.loads(torn)
+    except (ValueError, RecursionError):
+        size -= len(torn)
+        file.truncate(size)
+    else:
+        size += file.write(b"\n")
+    return size
 
 
 def _plain(value: Any) -> Json:
@@ -258,8 +326,8 @@ def _plain(value: Any) -> Json:
         return value
     if isinstance(value, Sequence):
         return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays
+        return _plain(value.tolist())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value

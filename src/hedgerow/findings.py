@@ -3,18 +3,19 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hedgerow.errors import CODES, HedgerowError, Misconfigured
+from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured, Refused, Rejected, Tampered
 
 __all__ = ["LEVELS", "Finding", "refuse_errors"]
 
 LEVELS = ("error", "warning", "note")
+FAMILIES = (Misconfigured, Refused, Rejected, Tampered, Exhausted, HedgerowError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """An `error` keeps the job from starting, a `warning` does not, a `note` is a fact worth knowing.
 
-    `code` is one of `hedgerow.errors.CODES`, or empty for a note.
+    `code` is one of `hedgerow.errors.CODES`; only an error must have one.
     """
 
     level: str
@@ -24,7 +25,7 @@ class Finding:
     hint: str = ""
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS or (self.code and self.code not in CODES):
+        if self.level not in LEVELS or (self.code not in CODES and (self.code or self.level == "error")):
             raise KeyError(f"{self.level} {self.code}")
 
     @classmethod
@@ -36,8 +37,9 @@ def refuse_errors(findings: Iterable[Finding]) -> None:
     """Raise the first error among the findings.
 
     Raises:
-        Misconfigured: with that finding's code, place and hint.
+        HedgerowError: of the code's family, with that finding's code, place and hint.
     """
     for finding in findings:
         if finding.level == "error":
-            raise Misconfigured(finding.code, finding.message, place=finding.place, hint=finding.hint)
+            family = next(family for family in FAMILIES if finding.code.startswith(family.family))
+            raise family(finding.code, finding.message, place=finding.place, hint=finding.hint)

@@ -41,7 +41,9 @@ __all__ = [
 FLOWER_VERSION = version("flwr")
 if not FLOWER_VERSION.startswith("1.41."):
     raise Misconfigured(
-        "E107", f"Flower {FLOWER_VERSION} is installed, but this version needs 1.41", hint="pip install 'flwr>=1.41,<1.42'"
+        "E107",
+        f"Flower {FLOWER_VERSION} is installed, but this version needs 1.41",
+        hint="pip install 'flwr>=1.41,<1.42'",
     )
 
 CLIENT_APP_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
@@ -83,7 +85,7 @@ def load_component(reference: str, folder: Path) -> Any:
         return load_app(reference, ImportError, folder)
     except Misconfigured:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Misconfigured(
             "E111", f"'{reference}' cannot be loaded: {type(error).__name__}: {error}", place=str(folder)
         ) from error

@@ -9,7 +9,7 @@ True
 >>> job.override({"aggregate.rule": "krum"}).aggregate.rule
 'krum'
 
-What exists only in simulation (the split, the attackers, the seed) is a `Scenario`, so that it never changes the digest.
+What exists only in simulation (the split, the attackers, the seed) is a `Scenario`: it never changes the digest.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from hedgerow.errors import Misconfigured
-from hedgerow.settings import Scalar, Settings, dotted, option, read_toml, table
+from hedgerow.settings import Scalar, Settings, option
 
 __all__ = ["Aggregate", "Cohort", "Job", "Leakage", "Local", "Privacy", "Secure", "Server"]
 
@@ -136,6 +136,7 @@ class Job(Settings):
         Misconfigured: E101–E106 for keys, types, ranges and contradictions that need no data to see.
     """
 
+    section: ClassVar[tuple[str, ...]] = ("tool", "flwr", "app", "config")
     rounds: int = option(10, low=1)
     evaluate: str = option("server", choices=("server", "sites", "none"))
     cohort: Cohort = Cohort()
@@ -176,15 +177,12 @@ class Job(Settings):
         Raises:
             Misconfigured: E110 no such file, E111 not TOML, E101–E106 as above, with the line.
         """
-        source = project_file(Path(path))
-        tree = read_toml(source)
-        config = table(tree, "tool", "flwr", "app", "config") if source.name == "pyproject.toml" else tree
-        return cls.from_flat(dotted(config), source=source)
+        return cls.from_toml(project_file(Path(path)))
 
 
 def project_file(path: Path) -> Path:
     """A folder's `pyproject.toml`, or the file itself."""
-    return path / "pyproject.toml" if path.is_dir() or not path.suffix else path
+    return path / "pyproject.toml" if path.is_dir() or not (path.suffix or path.is_file()) else path
 
 
 def _refuse_contradictions(job: Job) -> None:
@@ -193,29 +191,37 @@ def _refuse_contradictions(job: Job) -> None:
         raise Misconfigured(
             "E106",
             f"secure.mode = '{job.secure.mode}' is not available in this version",
+            place="secure.mode",
             hint='write secure.mode = "off": the server then sees single updates, and the report says so',
         )
     if privacy.unit == "record":
         for name in ("epsilon", "delta"):
             if getattr(privacy, name) is None:
-                raise Misconfigured("E104", f"privacy.unit = 'record' needs privacy.{name}")
+                raise Misconfigured("E104", f"privacy.unit = 'record' needs privacy.{name}", place="privacy.unit")
         if job.evaluate == "sites":
             raise Misconfigured(
                 "E105",
                 "evaluate = 'sites' would release metrics that the privacy budget does not pay for",
+                place="evaluate",
                 hint="write evaluate = \"server\" or \"none\"",
             )
         if job.aggregate.weights == "examples":
             raise Misconfigured(
                 "E105",
                 "aggregate.weights = 'examples' would release each site's count, which the budget does not pay for",
+                place="aggregate.weights",
                 hint='write aggregate.weights = "uniform"',
             )
     elif privacy.epsilon is not None or privacy.delta is not None:
         raise Misconfigured(
             "E105",
             "privacy.unit = 'none' together with an epsilon or a delta promises what nothing keeps",
+            place="privacy.unit",
             hint='write privacy.unit = "record", or remove privacy.epsilon and privacy.delta',
         )
     if job.aggregate.weights == "examples" and (job.aggregate.rule, job.aggregate.before) != ("mean", "none"):
-        raise Misconfigured("E105", "aggregate.weights = 'examples' works with rule = 'mean' and before = 'none' only")
+        raise Misconfigured(
+            "E105",
+            "aggregate.weights = 'examples' works with rule = 'mean' and before = 'none' only",
+            place="aggregate.weights",
+        )

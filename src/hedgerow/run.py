@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hedgerow.errors import Tampered
-from hedgerow.events import read_events
+from hedgerow.errors import Misconfigured, Tampered
+from hedgerow.events import current_events, read_events
 from hedgerow.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -32,11 +32,15 @@ class Run:
         return self.folder.name
 
     @functools.cached_property
-    def _events(self) -> tuple[dict[str, Any], ...]:
+    def _everything(self) -> tuple[Mapping[str, Any], ...]:
         return tuple(read_events(self.folder.events)) if self.folder.events.exists() else ()
 
-    def events(self, kind: str = "") -> tuple[dict[str, Any], ...]:
-        """The events in order, all or of one kind (`round-closed`)."""
+    @functools.cached_property
+    def _events(self) -> tuple[Mapping[str, Any], ...]:
+        return current_events(self._everything)
+
+    def events(self, kind: str = "") -> tuple[Mapping[str, Any], ...]:
+        """The events in order, all or of one kind (`round-closed`), without those that a resume superseded."""
         return tuple(event for event in self._events if not kind or event["event"] == kind)
 
     @property
@@ -59,8 +63,14 @@ class Run:
 
     @property
     def epsilon(self) -> Mapping[str, float]:
-        """ε spent by site at the job's δ, as the sites attest it."""
-        return {event["site"]: event["epsilon"] for event in self.events("budget-spent")}
+        """ε spent by site at the job's δ, as the sites attest it; what a superseded round spent stays spent."""
+        spent: dict[str, float] = {}
+        for event in self._everything:
+            if event["event"] == "budget-spent":
+                told = event["epsilon"]  # null where it was not finite: nothing then bounds what was spent
+                epsilon = float("inf") if told is None else float(told)
+                spent[event["site"]] = max(spent.get(event["site"], 0.0), epsilon)
+        return spent
 
     @property
     def leakage(self) -> tuple[Mapping[str, Any], ...]:
@@ -69,7 +79,7 @@ class Run:
 
     @property
     def rounds(self) -> int:
-        """Rounds that released a model."""
+        """The last round that released a model."""
         return max(self.folder.rounds(), default=0)
 
     @property
@@ -80,13 +90,17 @@ class Run:
         """The final model in the task's architecture.
 
         Raises:
-            Tampered: E401 if the checkpoint is damaged or missing.
+            Tampered: E401 if the checkpoint is damaged or missing. Misconfigured: E113 if the task's model is another.
         """
         latest = self.folder.latest()
         if latest is None:
             raise Tampered("E401", "the run has no checkpoint", place=str(self.path))
         layout, checkpoint = latest
         model = task.model()
+        if layout.of(model) != layout:
+            raise Misconfigured(
+                "E113", "the task's model has other tensors than the run's checkpoint", place=str(self.path)
+            )
         layout.load(checkpoint.model, model)
         return model
 
@@ -101,11 +115,12 @@ class Run:
         return self.path / "report.html"
 
     def __repr__(self) -> str:
-        metrics = ", ".join(f"{key} {value:.4g}" for key, value in self.final.items())
+        metrics = ", ".join(f"{key} {'—' if value is None else f'{value:.4g}'}" for key, value in self.final.items())
         return f"<Run {self.name}: {self.status}, {self.rounds} rounds, {metrics}>"
 
     def _repr_html_(self) -> str:
         from html import escape
 
-        page = escape(self.report.read_text(encoding="utf-8"), quote=True) if self.report.exists() else escape(repr(self))
-        return f'<iframe srcdoc="{page}" width="100%" height="720" title="Report of {escape(self.name)}"></iframe>'
+        page = self.report.read_text(encoding="utf-8") if self.report.exists() else escape(repr(self))
+        size = 'width="100%" height="720"'
+        return f'<iframe srcdoc="{escape(page)}" {size} title="Report of {escape(self.name)}"></iframe>'

@@ -16,6 +16,7 @@ Files are written beside their place and renamed into it, so a reader never sees
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -30,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from hedgerow.errors import Exhausted, Misconfigured, Tampered
+from hedgerow.errors import Exhausted, Misconfigured, Rejected, Tampered
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
 from hedgerow.update import Layout, Vector
@@ -38,6 +39,7 @@ from hedgerow.update import Layout, Vector
 __all__ = ["Checkpoint", "RunFolder", "list_runs", "write_whole"]
 
 SCHEMA = 1
+NAME = re.compile(r"\w[\w.-]{0,99}")
 KEPT_BYTES = 1 << 30  # older models beyond this are deleted; the first, the last three and the manifest stay
 
 
@@ -79,9 +81,14 @@ class RunFolder:
         """Make a new folder, named by time and task unless `name` is given.
 
         Raises:
-            Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists.
+            Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
+                folder's name.
         """
-        stem = name or f"{datetime.now():%Y-%m-%d-%H%M%S}-{re.sub(r'[^a-z0-9]+', '-', task.lower()).strip('-') or 'run'}"
+        if name and not NAME.fullmatch(name):
+            hint = "use letters, digits, '.', '-' and '_'"
+            raise Misconfigured("E103", f"a run cannot be named {name!r}", place=str(parent), hint=hint)
+        kind = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:40] or "run"
+        stem = name or f"{datetime.now():%Y-%m-%d-%H%M%S}-{kind}"
         with _disk_errors(parent):
             parent.mkdir(parents=True, exist_ok=True)
             for attempt in range(1, 1000):
@@ -113,22 +120,27 @@ class RunFolder:
         """An existing run.
 
         Raises:
-            Misconfigured: E112 no such run, E113 a run of another version. Tampered: E401 if its job was changed.
+            Misconfigured: E112 no such run, E113 not a run, or one of another version. Tampered: E401 if its job was
+                changed.
         """
         try:
             record: dict[str, Any] = json.loads((path / "job.json").read_bytes())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             hint = "list the runs with: hedgerow ls"
             raise Misconfigured("E112", f"there is no run at {path}", hint=hint) from None
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             raise Misconfigured("E113", "job.json cannot be read", place=str(path)) from None
         if not isinstance(record, dict) or record.get("schema_version") != SCHEMA:
             raise Misconfigured("E113", "the run folder was written by another version of Hedgerow", place=str(path))
-        job = Job.from_flat(record["job"])
-        if job.digest() != record["job_digest"]:
+        try:
+            job = Job.from_flat(record["job"])
+            scenario = None if record["scenario"] is None else Scenario.from_flat(record["scenario"])
+            words = {key: str(record[key]) for key in ("engine", "task", "project", "variant")}
+            digest = record["job_digest"]
+        except (KeyError, TypeError, AttributeError, Misconfigured) as error:
+            raise Misconfigured("E113", f"job.json cannot be understood: {error}", place=str(path)) from None
+        if job.digest() != digest:
             raise Tampered("E401", "the job in job.json does not match its digest", place=str(path / "job.json"))
-        scenario = None if record["scenario"] is None else Scenario.from_flat(record["scenario"])
-        words = {key: str(record[key]) for key in ("engine", "task", "project", "variant")}
         return cls(path=path, job=job, scenario=scenario, **words)
 
     @property
@@ -188,15 +200,15 @@ class RunFolder:
         if not (self.path / "manifest.json").exists():
             return None
         manifest = self._manifest()
-        layout = Layout(names=tuple(manifest["names"]), shapes=tuple(tuple(shape) for shape in manifest["shapes"]))
         entry = manifest["rounds"][-1]
         tensors = self._read_tensors(entry["model"])
-        return layout, Checkpoint(
-            round=entry["round"],
-            model=layout.join({name: tensors[name] for name in layout.names}),
-            state=self._read_tensors(entry["state"]) if entry["state"] else {},
-            model_sha256=entry["model"],
-        )
+        state = self._read_tensors(entry["state"]) if entry["state"] else {}
+        try:
+            layout = Layout(names=tuple(manifest["names"]), shapes=tuple(tuple(shape) for shape in manifest["shapes"]))
+            model = layout.join({name: tensors[name] for name in layout.names})
+        except (KeyError, Rejected):
+            raise Tampered("E401", "manifest.json does not fit the model it names", place=str(self.path)) from None
+        return layout, Checkpoint(round=entry["round"], model=model, state=state, model_sha256=entry["model"])
 
     def rounds(self) -> dict[int, str]:
         """Round → model sha256."""
@@ -204,10 +216,16 @@ class RunFolder:
 
     def _manifest(self) -> dict[str, Any]:
         try:
-            manifest = json.loads((self.path / "manifest.json").read_bytes())
-            return dict(manifest)
-        except (OSError, ValueError):
-            raise Tampered("E401", "manifest.json cannot be read", place=str(self.path)) from None
+            manifest: dict[str, Any] = json.loads((self.path / "manifest.json").read_bytes())
+            foreign = manifest["schema_version"] != SCHEMA
+            whole = foreign or _is_whole(manifest)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            foreign, whole = False, False
+        if not whole:
+            raise Tampered("E401", "manifest.json cannot be read", place=str(self.path))
+        if foreign:
+            raise Misconfigured("E113", "the run was written by another version of Hedgerow", place=str(self.path))
+        return manifest
 
     def _manifest_rounds(self) -> list[dict[str, Any]]:
         return list(self._manifest()["rounds"]) if (self.path / "manifest.json").exists() else []
@@ -215,7 +233,7 @@ class RunFolder:
     def _write_tensors(self, tensors: Mapping[str, np.ndarray]) -> str:
         from safetensors.numpy import save
 
-        data = save({name: np.ascontiguousarray(value) for name, value in tensors.items()})
+        data = save({name: np.asarray(value, order="C") for name, value in tensors.items()})  # shape () stays ()
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path / "models" / f"{sha256}.safetensors"
         if not target.exists():
@@ -237,12 +255,13 @@ class RunFolder:
     def _prune(self, rounds: list[dict[str, Any]]) -> None:
         """Delete old optimiser states, and the oldest models once all together pass `KEPT_BYTES`."""
         models = self.path / "models"
-        kept_states = {entry["state"] for entry in rounds[-2:]}
+        needed = {entry["state"] for entry in rounds[-2:]}
+        released = {entry["model"] for entry in rounds}  # files are named by content, so a state could be a model too
         for entry in rounds[-4:-2]:
-            if entry["state"] and entry["state"] not in kept_states:
+            if entry["state"] and entry["state"] not in needed | released:
                 (models / f"{entry['state']}.safetensors").unlink(missing_ok=True)
         size = sum(path.stat().st_size for path in models.glob("*.safetensors")) if len(rounds) % 20 == 0 else 0
-        protected = {entry["model"] for entry in rounds[:1] + rounds[-3:]}
+        protected = needed | {entry["model"] for entry in rounds[:1] + rounds[-3:]}
         for entry in rounds[1:-3]:
             path = models / f"{entry['model']}.safetensors"
             if size <= KEPT_BYTES:
@@ -252,11 +271,23 @@ class RunFolder:
                 path.unlink()
 
 
+def _is_whole(manifest: Mapping[str, Any]) -> bool:
+    kinds = {"round": int, "model": str, "state": str}
+    entries = manifest["rounds"]
+    return (
+        len(entries) > 0
+        and all(isinstance(entry[key], kind) for entry in entries for key, kind in kinds.items())
+        and all(isinstance(name, str) for name in manifest["names"])
+        and all(isinstance(length, int) for shape in manifest["shapes"] for length in shape)
+        and len(manifest["names"]) == len(manifest["shapes"])
+    )
+
+
 def list_runs(parent: Path) -> list[RunFolder]:
     """The runs in a folder, oldest first; other folders are passed over."""
     found = []
     for path in sorted(parent.glob("*/job.json")):
-        with contextlib.suppress(Misconfigured, Tampered, KeyError, TypeError):
+        with contextlib.suppress(Misconfigured, Tampered):
             found.append(RunFolder.open(path.parent))
     return found
 
@@ -286,6 +317,6 @@ def _disk_errors(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        code = "E503" if error.errno == 28 else "E504"
+        code = "E503" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E504"
         hint = "free some space, then: hedgerow resume RUN" if code == "E503" else "choose another folder with --runs"
         raise Exhausted(code, f"cannot write: {error.strerror}", place=str(place), hint=hint) from None

@@ -5,10 +5,11 @@ A `Scenario` lives beside the job, never in it, so that a job has the same diges
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from hedgerow.errors import Misconfigured
 from hedgerow.job import project_file
-from hedgerow.settings import Settings, dotted, option, read_toml, table
+from hedgerow.settings import Settings, option
 
 __all__ = ["ATTACKS", "Scenario"]
 
@@ -26,6 +27,7 @@ class Scenario(Settings):
     'dirichlet:0.5'
     """
 
+    section: ClassVar[tuple[str, ...]] = ("tool", "hedgerow", "scenario")
     sites: int = option(10, low=1)
     split: str = option("dirichlet:0.5")
     attack: str = option("none", choices=ATTACKS)
@@ -36,11 +38,12 @@ class Scenario(Settings):
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
         if self.attackers > self.sites:
-            raise Misconfigured("E105", f"{self.attackers} attackers among {self.sites} sites")
+            raise Misconfigured("E105", f"{self.attackers} attackers among {self.sites} sites", place="attackers")
         if (self.attack == "none") != (self.attackers == 0):
             raise Misconfigured(
                 "E105",
                 f"attack = '{self.attack}' with attackers = {self.attackers}",
+                place="attack",
                 hint="an attack needs attackers, and attackers need an attack",
             )
 
@@ -51,5 +54,4 @@ class Scenario(Settings):
         Raises:
             Misconfigured: E110 no such file, E111 not TOML, E101–E105 with the line.
         """
-        source = project_file(Path(path))
-        return cls.from_flat(dotted(table(read_toml(source), "tool", "hedgerow", "scenario")), source=source)
+        return cls.from_toml(project_file(Path(path)))

@@ -7,13 +7,13 @@ with the nearest valid key and, where the setting came from a file, its line.
 
 import dataclasses
 import difflib
+import functools
 import math
-import re
 import shlex
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -23,6 +23,7 @@ __all__ = ["Scalar", "Settings", "dotted", "nearest", "option", "parse_overrides
 
 Scalar = str | int | float | bool
 S = TypeVar("S", bound="Settings")
+Locate = Callable[[str], str]  # from a dotted key to `file:line`, empty where there is no file
 
 
 def option(
@@ -44,13 +45,14 @@ class Settings:
 
     __slots__ = ()
     prefix: ClassVar[str] = ""  # where a subtree stands in its tree, for messages
+    section: ClassVar[tuple[str, ...]] = ()  # the table of a pyproject.toml that holds the tree
 
     def __post_init__(self) -> None:
         for field, kind in _fields(type(self)):
             value = getattr(self, field.name)
             _check(field, kind, value, f"{self.prefix}{field.name}")
-            if _wants_float(kind) and value is not None:  # 3 and 3.0 are the same setting and give the same digest
-                object.__setattr__(self, field.name, float(value))
+            if _wants_float(kind) and value is not None:  # 3 and 3.0, 0.0 and -0.0 are one setting with one digest
+                object.__setattr__(self, field.name, float(value) + 0.0)
 
     def flat(self) -> dict[str, Scalar]:
         """Every setting under its dotted key, unset ones left out.
@@ -66,9 +68,25 @@ class Settings:
         """Build the tree from dotted keys.
 
         Raises:
-            Misconfigured: E101 unknown key, E102 wrong type, E103 out of range, E104 a needed choice is missing.
+            Misconfigured: E101 unknown key, E102 wrong type, E103 out of range, E104 a needed choice is missing,
+                each with its line where a `source` is given.
         """
-        return _build(cls, values, source)
+        return _build(cls, values, lambda key: _place(cls, source, key))
+
+    @classmethod
+    def from_toml(cls: type[S], source: Path) -> S:
+        """Read the tree from its section of a `pyproject.toml`, or from a TOML file that holds only the tree.
+
+        Raises:
+            Misconfigured: E110 no such file, E111 not TOML, E101–E105 as `from_flat`, with the line.
+        """
+        try:
+            values = dotted(table(read_toml(source), *_section(cls, source)))
+        except Misconfigured as error:
+            if error.code in ("E110", "E111"):
+                raise
+            raise _moved(error, _place(cls, source, error.place)) from None
+        return cls.from_flat(values, source=source)
 
     def override(self: S, values: Mapping[str, Scalar]) -> S:
         """The same settings with some dotted keys changed."""
@@ -84,20 +102,20 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
     """Nested tables as dotted keys, as Flower flattens its run configuration.
 
     Raises:
-        Misconfigured: E102 for anything but str, int, float and bool.
+        Misconfigured: E102 for anything but str, int, float and bool, E105 for a key that is stated twice; the place is
+            the key.
 
     >>> dotted({"privacy": {"epsilon": 3.0}, "rounds": 5})
     {'privacy.epsilon': 3.0, 'rounds': 5}
     """
     flat: dict[str, Scalar] = {}
-    for key, value in table.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat.update(dotted(value, f"{name}."))
-        elif isinstance(value, str | int | float | bool):
-            flat[name] = value
-        else:
-            raise Misconfigured("E102", f"'{name}' must be text, a number or true/false, not {type(value).__name__}")
+    for name, value in _leaves(table, prefix):
+        if not isinstance(value, str | int | float | bool):
+            kind = type(value).__name__
+            raise Misconfigured("E102", f"'{name}' must be text, a number or true/false, not {kind}", place=name)
+        if name in flat:
+            raise Misconfigured("E105", f"'{name}' is stated twice", place=name)
+        flat[name] = value
     return flat
 
 
@@ -130,7 +148,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Misconfigured("E110", f"there is no {path.name} here", place=str(path.parent)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of a number with thousands of digits
         raise Misconfigured("E111", f"{path.name} is not TOML: {error}", place=str(path)) from None
     except OSError as error:
         raise Misconfigured("E111", f"{path.name} cannot be read: {error.strerror}", place=str(path)) from None
@@ -158,17 +176,27 @@ def nearest(key: str, known: Sequence[str]) -> str:
 
 
 def _scalar(text: str) -> Scalar:
+    if "\n" in text or "#" in text:  # TOML would read on, or leave out a comment
+        return text
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
     return value if isinstance(value, str | int | float | bool) else text
 
 
-def _fields(cls: type) -> Iterator[tuple[dataclasses.Field[Any], Any]]:
+def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+@functools.cache  # reading type hints is slow, and a job is built for every message
+def _fields(cls: type) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
     hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        yield field, hints[field.name]
+    return tuple((field, hints[field.name]) for field in dataclasses.fields(cls))
 
 
 def _flatten(tree: Settings, prefix: str) -> Iterator[tuple[str, Scalar]]:
@@ -188,36 +216,42 @@ def _keys(cls: type, prefix: str) -> Iterator[str]:
             yield f"{prefix}{field.name}"
 
 
-def _build(cls: type[S], values: Mapping[str, Scalar], source: Path | None, prefix: str = "") -> S:
+def _build(cls: type[S], values: Mapping[str, Scalar], locate: Locate, prefix: str = "") -> S:
     if not prefix:
-        _refuse_unknown(cls, values, source)
+        _refuse_unknown(cls, values, locate)
     chosen: dict[str, Any] = {}
     for field, kind in _fields(cls):
         name = f"{prefix}{field.name}"
         if isinstance(kind, type) and issubclass(kind, Settings):
-            chosen[field.name] = _build(kind, values, source, f"{name}.")
+            chosen[field.name] = _build(kind, values, locate, f"{name}.")
         elif name in values:
-            _check(field, kind, values[name], name, source)
+            _check(field, kind, values[name], name, locate)
             chosen[field.name] = values[name]
         elif field.default is dataclasses.MISSING:
             hint = f"write {name} = {_examples(field)}"
-            raise Misconfigured("E104", f"'{name}' is not stated", place=str(source or ""), hint=hint)
-    return cls(**chosen)
+            raise Misconfigured("E104", f"'{name}' is not stated", place=locate(name), hint=hint)
+    try:
+        return cls(**chosen)
+    except Misconfigured as error:  # a contradiction: the tree knows its key, the file knows its line
+        raise _moved(error, locate(error.place) or error.place) from None
 
 
-def _refuse_unknown(cls: type, values: Mapping[str, Scalar], source: Path | None) -> None:
+def _refuse_unknown(cls: type, values: Mapping[str, Scalar], locate: Locate) -> None:
     known = list(_keys(cls, ""))
     for key in values:
         if key not in known:
-            raise Misconfigured("E101", f"unknown key '{key}'", place=_place(source, key), hint=nearest(key, known))
+            raise Misconfigured("E101", f"unknown key '{key}'", place=locate(key), hint=nearest(key, known))
 
 
 def _wants_float(kind: Any) -> bool:
     return kind is float or (isinstance(kind, types.UnionType) and float in typing.get_args(kind))
 
 
-def _check(field: dataclasses.Field[Any], kind: Any, value: Any, name: str, source: Path | None = None) -> None:
-    place = _place(source, name)
+def _check(
+    field: dataclasses.Field[Any], kind: Any, value: Any, name: str, locate: Locate = lambda key: ""
+) -> None:
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:  # what TOML and Flower can carry
+        raise Misconfigured("E103", f"'{name}' does not fit into 64 bits", place=locate(name))
     if isinstance(kind, types.UnionType):
         if value is None:
             return
@@ -225,18 +259,18 @@ def _check(field: dataclasses.Field[Any], kind: Any, value: Any, name: str, sour
     accepted = (int, float) if kind is float else (kind,)
     if not isinstance(value, accepted) or (isinstance(value, bool) and kind is not bool):
         wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}.get(kind, kind.__name__)
-        raise Misconfigured("E102", f"'{name}' must be {wanted}, not {value!r}", place=place)
+        raise Misconfigured("E102", f"'{name}' must be {wanted}, not {value!r}", place=locate(name))
     bounds = field.metadata
     if bounds.get("choices") and value not in bounds["choices"]:
         near = difflib.get_close_matches(str(value), bounds["choices"], 1, 0.5)
         hint = f"did you mean '{near[0]}'? " if near else ""
         hint += "the choices are " + ", ".join(bounds["choices"])
-        raise Misconfigured("E103", f"'{name}' cannot be {value!r}", place=place, hint=hint)
+        raise Misconfigured("E103", f"'{name}' cannot be {value!r}", place=locate(name), hint=hint)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        _check_range(bounds, value, name, place)
+        _check_range(bounds, value, name, locate)
 
 
-def _check_range(bounds: Mapping[str, Any], value: float, name: str, place: str) -> None:
+def _check_range(bounds: Mapping[str, Any], value: float, name: str, locate: Locate) -> None:
     low, high, above, below = (bounds.get(key) for key in ("low", "high", "above", "below"))
     limits = [
         text
@@ -249,9 +283,8 @@ def _check_range(bounds: Mapping[str, Any], value: float, name: str, place: str)
         if limit is not None and not holds
     ]
     if limits or not math.isfinite(value):
-        raise Misconfigured(
-            "E103", f"'{name}' is {value}, but must be {' and '.join(limits) or 'a finite number'}", place=place
-        )
+        wanted = " and ".join(limits) or "a finite number"
+        raise Misconfigured("E103", f"'{name}' is {value}, but must be {wanted}", place=locate(name))
 
 
 def _examples(field: dataclasses.Field[Any]) -> str:
@@ -259,17 +292,34 @@ def _examples(field: dataclasses.Field[Any]) -> str:
     return " or ".join(f'"{choice}"' for choice in choices) if choices else "…"
 
 
-def _place(source: Path | None, key: str) -> str:
-    """`file:line` of a dotted key, by looking for its last part; the file alone where it is not written out."""
+def _moved(error: Misconfigured, place: str) -> Misconfigured:
+    return Misconfigured(error.code, error.message, place=place, hint=error.hint)
+
+
+def _section(cls: type[Settings], source: Path) -> tuple[str, ...]:
+    return cls.section if source.name == "pyproject.toml" else ()
+
+
+def _place(cls: type[Settings], source: Path | None, key: str) -> str:
+    """`file:line` of a dotted key, however TOML let it be written; the file alone where it is not written out.
+
+    The line is the first up to which the file, read as TOML, states the key. O(lines that name its last part).
+    """
     if source is None:
         return ""
-    last = re.escape(key.rsplit(".", 1)[-1])
     try:
-        lines = source.read_text(encoding="utf-8").splitlines()
-    except OSError:
+        lines = source.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
         return source.name
-    for pattern in (rf"^\s*{re.escape(key)}\s*=", rf"^\s*([\w.-]+\.)?{last}\s*="):
-        for number, line in enumerate(lines, 1):
-            if re.match(pattern, line):
-                return f"{source.name}:{number}"
+    last = key.rpartition(".")[2]
+    for number, line in enumerate(lines, 1):
+        if last in line and _states("\n".join(lines[:number]), _section(cls, source), key):
+            return f"{source.name}:{number}"
     return source.name
+
+
+def _states(text: str, section: tuple[str, ...], key: str) -> bool:
+    try:
+        return any(name == key for name, _ in _leaves(table(tomllib.loads(text), *section), ""))
+    except (ValueError, RecursionError):  # the text ends within a value
+        return False

@@ -39,13 +39,25 @@ class Split:
     """Records `x` (n, …) float32 and labels `y` (n,) int64.
 
     Raises:
-        Misconfigured: E126 if the lengths differ or the dtypes are others.
+        Misconfigured: E126 if they are no arrays, the lengths differ, or the shapes or dtypes are others.
     """
 
     x: Floats
     y: Labels
 
     def __post_init__(self) -> None:
+        if not isinstance(self.x, np.ndarray) or not isinstance(self.y, np.ndarray):
+            raise Misconfigured(
+                "E126",
+                f"records are {type(self.x).__name__} and labels {type(self.y).__name__}, but must be numpy arrays",
+                hint="convert with np.asarray(x, np.float32) and np.asarray(y, np.int64)",
+            )
+        if self.x.ndim == 0 or self.y.ndim != 1:
+            raise Misconfigured(
+                "E126",
+                f"records have shape {self.x.shape} and labels {self.y.shape}, but must be (n, …) and (n,)",
+                hint="give one label per record, y.reshape(-1)",
+            )
         if len(self.x) != len(self.y):
             raise Misconfigured("E126", f"{len(self.x)} records but {len(self.y)} labels")
         if self.x.dtype != np.float32 or self.y.dtype != np.int64:

@@ -49,10 +49,15 @@ class Layout:
     def flatten(self, model: torch.nn.Module) -> Vector:
         """The model's floating-point tensors as one (d,) float32 vector, a copy."""
         state = model.state_dict()
-        return np.concatenate([state[name].detach().cpu().float().numpy().reshape(-1) for name in self.names])
+        parts = [state[name].detach().cpu().float().numpy().reshape(-1) for name in self.names]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
     def load(self, vector: Vector, model: torch.nn.Module) -> None:
-        """Write a (d,) vector into the model's tensors."""
+        """Write a (d,) vector into the model's tensors.
+
+        Raises:
+            Rejected: E301 if the vector has another size.
+        """
         import torch
 
         state = model.state_dict()
@@ -61,7 +66,13 @@ class Layout:
                 state[name].copy_(torch.tensor(part))
 
     def split(self, vector: Vector) -> dict[str, Vector]:
-        """Views of the vector's parts under their names, each in its shape."""
+        """Views of the vector's parts under their names, each in its shape.
+
+        Raises:
+            Rejected: E301 if the vector has another size.
+        """
+        if vector.shape != (self.size,):
+            raise Rejected("E301", f"the vector has shape {vector.shape}, the model {self.size} numbers")
         parts: dict[str, Vector] = {}
         start = 0
         for name, shape in zip(self.names, self.shapes, strict=True):
@@ -83,7 +94,8 @@ class Layout:
                 raise Rejected("E301", "an array's shape differs from the model's")
             if array.dtype != np.float32:
                 raise Rejected("E302", f"an array is {array.dtype}, not float32")
-        return np.concatenate([array.reshape(-1) for array in arrays.values()])
+        parts = [array.reshape(-1) for array in arrays.values()]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
 
 
 def vector_sha256(vector: Vector) -> str:

@@ -156,7 +156,12 @@ def read_request(content: RecordDict) -> Request:
 
 
 def reply_content(
-    update: Vector, *, site: str, randomness: str = "", examples: int | None = None, attestation: Attestation | None = None
+    update: Vector,
+    *,
+    site: str,
+    randomness: str = "",
+    examples: int | None = None,
+    attestation: Attestation | None = None,
 ) -> RecordDict:
     """A site's update. `examples` must stay `None` under differential privacy."""
     content = RecordDict({"update": ArrayRecord({"flat": Array(update)})})

@@ -60,6 +60,16 @@ def test_neighbouring_samples_share_box_muller_pairs_but_are_unrelated() -> None
         assert abs(np.corrcoef(x[:-1], x[1:])[0, 1]) * math.sqrt(n) < SIGMAS
 
 
+def test_a_box_muller_pair_is_split_over_two_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Both halves in one sample would be a single draw in disguise, and its distribution would not show it.
+    bits = bytearray(np.random.default_rng(1).bytes(32 * 10))
+    monkeypatch.setattr("hedgerow.privacy.randomness.os.urandom", lambda n: bytes(bits[:n]))
+    before = OsRandomness().gaussian((10,), 1.0, torch.float64)
+    bits[8 * 3 + 7] ^= 0x40  # the radius of the fourth pair
+    after = OsRandomness().gaussian((10,), 1.0, torch.float64)
+    assert (before != after).nonzero().flatten().tolist() == [3, 4]
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 5), (20_000,)])
 @pytest.mark.parametrize("source", [OsRandomness(), SimulatedRandomness(5)])
 def test_any_shape_comes_back_as_finite_float32(source: Randomness, shape: tuple[int, ...]) -> None:

@@ -143,3 +143,13 @@ def test_a_rule_that_outvotes_is_not_blamed_for_excluding_nobody(tmp_path: Path,
     events = [make.started(rule="median"), make.evaluated(0, 0.1), make.closed(1, **everyone), make.evaluated(1, 0.8)]
     answer = did_it_hold(load_run(make.write(tmp_path / "run", events)), [])
     assert answer.figure == "0 of 2" and "outvotes hostile updates rather than excluding them" in answer.text
+
+
+def test_equal_budgets_are_not_pinned_on_one_site(tmp_path: Path, make: ModuleType) -> None:
+    events = [
+        make.started(),
+        *(make.planned(site) for site in ("north", "south")),
+        make.closed(1, ("north", "south"), ()),
+    ]
+    folder = make.write(tmp_path / "run", [*events, make.finished(1, epsilon={"north": 2.0, "south": 2.0})])
+    assert "(the same at 2 sites; RDP accountant" in what_leaked(load_run(folder), []).text

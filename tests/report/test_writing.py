@@ -208,6 +208,7 @@ def test_every_run_gets_a_page(tmp_path: Path, make: ModuleType, kind: str) -> N
         ("every round void", "2 rounds released nothing: 1 usable update, 2 needed."),
         ("no leakage", "No attack was tried on the model"),
         ("no privacy, no attack", "differential privacy was off"),
+        ("a foreign app", "differential privacy is not recorded"),
         ("resumed", "Resumed after round 2"),
     ],
 )
@@ -280,3 +281,11 @@ def test_importing_the_report_loads_nothing_heavy() -> None:
     heavy = "{'torch', 'flwr', 'opacus', 'scipy', 'numpy', 'jinja2'}"
     code = f"import sys, hedgerow.report; print(sorted({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_a_rough_interval_is_marked_and_explained(tmp_path: Path, make: ModuleType) -> None:
+    leak = make.leakage()
+    leak.result["tpr"][0]["note"] = "Fewer than 10 held-out records decide the threshold."
+    found = page(make.write(tmp_path / "run", [make.started(), leak]))
+    assert re.search(r"\d % \([\d.]+ – [\d.]+\) rough", found.text.replace("\N{NO-BREAK SPACE}", " "))
+    assert "Marked rough: fewer than 10 held-out records decide the threshold." in found.text

@@ -130,6 +130,14 @@ def test_removing_records_moves_no_other_record_between_training_and_test(
     assert set(some["train"]) <= set(every["train"]) and set(some["test"]) <= set(every["test"])
 
 
+def test_the_order_of_the_declarations_does_not_change_what_is_held_out(tmp_path: Path) -> None:
+    rows = [f"{number},{number * 7 % 100},a,{['no', 'yes'][number % 2]}" for number in range(90)]
+    path = write(tmp_path, rows)
+    one = patients(path, ranges={"age": (0, 90), "sex": (0, 100)}, categories={})
+    other = patients(path, ranges={"sex": (0, 100), "age": (0, 90)}, categories={})
+    assert np.array_equal(one.pool().test.x, other.pool().test.x[:, ::-1])
+
+
 def test_about_the_fraction_is_held_out_and_copies_stay_on_one_side(tmp_path: Path) -> None:
     rows = [f"{number / 10},f,a,{['no', 'yes'][number % 2]}" for number in range(2000)]
     task = patients(write(tmp_path, rows + rows))
@@ -212,6 +220,8 @@ def test_a_text_column_that_was_not_declared_is_refused(tmp_path: Path) -> None:
 def test_text_in_a_column_with_a_range_is_refused_with_its_line(tmp_path: Path) -> None:
     error = refusal(patients(write(tmp_path, [*ROWS, "old,f,a,no"])))
     assert (error.code, error.place) == ("E122", "patients.csv:92") and "'old'" in error.message
+    error = refusal(patients(write(tmp_path, ['20,"f\nm",a,no', "old,f,a,no"])))
+    assert error.place == "patients.csv:4"  # the record before it has two lines
     error = refusal(patients(write(tmp_path, ['"3,5",f,a,no'])))
     assert "decimal points" in error.hint
 
@@ -322,6 +332,16 @@ def test_a_continuous_label_says_that_regression_is_not_there_yet(tmp_path: Path
         with pytest.raises(Misconfigured, match="regression") as refused:
             inspect_table(write(tmp_path, rows), label="outcome")
         assert refused.value.code == "E122" and "classes" in refused.value.hint
+
+
+def test_a_label_without_a_single_value_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.parquet"
+    columns = {"age": [1.0, 2.0], "void": [None, None], "nan": [np.nan, np.nan]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    for label in ("void", "nan"):
+        with pytest.raises(Misconfigured) as refused:
+            inspect_table(path, label=label)
+        assert refused.value.code == "E122"
 
 
 def test_true_and_false_are_labels_and_numbers(tmp_path: Path) -> None:

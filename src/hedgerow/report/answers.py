@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hedgerow.report.beside import Beside, comparable, lower_is_better
 from hedgerow.report.content import Answer, Mark, Note
 from hedgerow.report.numbers import capital, delta, epsilon, measured, percent, plural, span
-from hedgerow.report.summary import Evaluation, RunSummary, Scalar
+from hedgerow.report.summary import Evaluation, RunSummary, Scalar, Site
 
 __all__ = ["NOT_A_RELEASE", "answers", "did_it_hold", "did_it_learn", "notes", "what_leaked"]
 
@@ -89,7 +89,7 @@ def what_leaked(run: RunSummary, others: Sequence[Beside]) -> Answer:
     question, site, leak = "What did it give away?", run.most_spent, run.overall_leak
     if site is not None and site.planned is not None and site.spent is not None and site.delta is not None:
         figure, unit = f"ε = {epsilon(site.spent)}", f"at δ = {delta(site.delta)}, per {site.planned.unit}"
-        more = f"site {site.name}, the most of {plural(len(run.sites), 'site')}" if len(run.sites) > 1 else site.name
+        more = _whose(run, site)
         text = (
             f"Each {site.planned.unit} is protected by ε = {epsilon(site.spent)} at δ = {delta(site.delta)} ({more}; "
             f"{site.planned.accountant.upper()} accountant; {_relation(site.planned.relation)})."
@@ -108,8 +108,9 @@ def what_leaked(run: RunSummary, others: Sequence[Beside]) -> Answer:
         figure, unit = "ε unknown", "not recorded"
         text = "Differential privacy was asked for, but no ε is recorded with its unit, accountant and relation."
     else:
-        figure, unit = "no bound", "no differential privacy"
-        text = "Nothing bounds what the model gives away about a record: differential privacy was off."
+        figure, unit = "no bound", "no differential privacy recorded"
+        off = "was off" if "privacy.unit" in run.job else "is not recorded"
+        text = f"Nothing bounds what the model gives away about a record: differential privacy {off}."
     if run.private and run.most_planned and run.uncovered:
         text += f" {plural(len(run.uncovered), 'site')} took part without a recorded budget: not covered by this."
     interval = ""
@@ -221,6 +222,15 @@ def _defence_in_words(run: RunSummary) -> str:
 
 def _whole(value: Scalar | None) -> int:
     return int(value) if isinstance(value, int | float) else 0
+
+
+def _whose(run: RunSummary, most: Site) -> str:
+    spent = [epsilon(site.spent) for site in run.sites if site.spent is not None and site.planned]
+    if len(spent) > 1 and len(set(spent)) == 1:
+        return f"the same at {plural(len(spent), 'site')}"
+    return (
+        f"site {most.name}, the most of {plural(len(run.sites), 'site')}" if len(run.sites) > 1 else f"site {most.name}"
+    )
 
 
 def _relation(relation: str) -> str:

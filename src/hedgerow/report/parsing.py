@@ -1,13 +1,13 @@
 """From `events.jsonl` to a `RunSummary`: which events count, and what they add up to."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 from hedgerow.errors import Misconfigured
-from hedgerow.events import read_events
+from hedgerow.events import current_events, read_events
 from hedgerow.report.fields import Raw, entries, interval, number, numbers, scalars, text, texts, whole, wholes
 from hedgerow.report.summary import (
     Budget,
@@ -27,8 +27,6 @@ __all__ = ["load_run"]
 
 # Rejections of an update that arrived. The others (E308 failed, E309 silent, E305 empty) say that none did.
 _ARRIVED = frozenset({"E301", "E302", "E303", "E304", "E306", "E307", "E310"})
-_OF_A_ROUND = frozenset({"round-started", "round-closed", "round-voided", "evaluated", "budget-spent"})
-_OF_THE_END = frozenset({"leakage-measured", "gate-checked", "run-finished"})
 
 
 def load_run(folder: Path) -> RunSummary:
@@ -41,7 +39,7 @@ def load_run(folder: Path) -> RunSummary:
     if not path.is_file():
         raise Misconfigured("E112", "there is no run here: events.jsonl is missing", place=str(folder))
     everything = [event for event in read_events(path) if isinstance(event["event"], str)]
-    counted = _counted(everything)
+    counted = current_events(everything)
     start = next((event for event in counted if event["event"] == "run-started"), {})
     end = next((event for event in reversed(counted) if event["event"] == "run-finished"), {})
     described = [event for event in counted if event["event"] == "data-described"]
@@ -88,21 +86,6 @@ def load_run(folder: Path) -> RunSummary:
         model_sha256=text(end, "model_sha256")
         or next((s for e in reversed(closed) if (s := text(e, "model_sha256"))), ""),
     )
-
-
-def _counted(events: Iterable[Raw]) -> list[Raw]:
-    kept: list[Raw] = []
-    for event in events:
-        if event["event"] == "run-resumed":
-            after = whole(event, "after_round") or 0
-            kept = [
-                old
-                for old in kept
-                if old["event"] not in _OF_THE_END
-                and not (old["event"] in _OF_A_ROUND and (whole(old, "round") or 0) > after)
-            ]
-        kept.append(event)
-    return kept
 
 
 def _round(event: Raw, attackers: Sequence[str]) -> Round:
@@ -283,7 +266,7 @@ def _points(curve: object) -> tuple[tuple[float, float], ...]:
     for point in curve if isinstance(curve, list) else ():
         pair = dict(enumerate(point)) if isinstance(point, list) else {}
         x, y = (number({"at": pair.get(k)}, "at") for k in (0, 1))
-        if x is not None and y is not None:
+        if x is not None and y is not None and 0 <= x <= 1 and 0 <= y <= 1:
             found.append((round(x, 6), round(y, 6)))
     return tuple(found)
 

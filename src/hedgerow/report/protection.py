@@ -24,8 +24,9 @@ def privacy(run: RunSummary) -> Section:
     plans = [site.planned for site in run.sites if site.planned]
     top = run.most_spent or run.most_planned
     if not plans or top is None or top.planned is None:
+        off = "was off in this run" if "privacy.unit" in run.job else "is not recorded in this run"
         lead = (
-            "Differential privacy was off in this run."
+            f"Differential privacy {off}."
             if not run.private
             else (
                 "Differential privacy was asked for, but no budget is recorded with its unit, accountant and relation."
@@ -41,7 +42,7 @@ def privacy(run: RunSummary) -> Section:
         Fact(name="relation", text=f"{plan.relation}: outcomes are compared with and without it"),
         Fact(
             name="ε spent",
-            text=f"{priced} of {limit:g} at δ = {delta(top.delta or plan.delta)} (site {top.name}; each site has its own)",
+            text=f"{priced} of {limit:g} at δ = {delta(top.delta or plan.delta)} (site {top.name}; each has its own)",
         ),
         Fact(name="ε planned", text=f"{epsilon(plan.epsilon)} for the whole job (site {top.name})"),
         Fact(name="accountant", text=_each(plans, lambda p: p.accountant)),
@@ -95,6 +96,8 @@ def leakage(run: RunSummary, others: Sequence[Beside]) -> Section | None:
     )
     if len(run.leaks) > MOST_ROWS:
         gates = (*gates, Note(text=f"{MOST_ROWS} of {len(run.leaks)} results are shown; report.json has them all."))
+    rough = sorted({at.note for leak in run.leaks for at in leak.tpr if at.note})
+    gates = (*gates, *(Note(text=f"Marked rough: {note[:1].lower()}{note[1:]}") for note in rough))
     drawn = [curve for curve in curves if curve.leak.roc]
     figures = (_roc_figure(run, drawn),) if drawn else ()
     terms = ("membership attack", "AUC", "true positive rate")

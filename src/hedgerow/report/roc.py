@@ -46,7 +46,7 @@ def wilson(share: float, trials: int, z: float = 1.96) -> tuple[float, float]:
     if trials < 1:
         return 0.0, 1.0
     middle = share + z * z / (2 * trials)
-    reach = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials))
+    reach = z * math.sqrt(share * (1 - share) / trials + (z / (2.0 * trials)) ** 2)
     scale = 1 + z * z / trials
     return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 

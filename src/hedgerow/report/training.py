@@ -132,7 +132,11 @@ def _progress_figure(run: RunSummary, others: Sequence[Beside]) -> Figure:
     )
     legend = tuple((f"s{k}", name) for k, (name, _) in enumerate(shown)) if len(shown) > 1 else ()
     banded = any(entry.band for entry in series)
-    caption = f"{description} Round 0 is before training." + (" The bands are 95 % intervals." if banded else "")
+    caption = (
+        description
+        + (" Round 0 is before training." if run.evaluations[0].round == 0 else "")
+        + (" The bands are 95 % intervals." if banded else "")
+    )
     return Figure(name="progress", title=title, caption=caption, svg=picture, table=table, legend=legend, wide=True)
 
 
