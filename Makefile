@@ -42,7 +42,8 @@ setup:
 	    echo "Hedgerow needs Python's venv and ensurepip, which $$python lacks:" \
 	        "on Debian and Ubuntu, apt-get install python$$found-venv" >&2; exit 1; \
 	fi; \
-	if [ -e $(VENV) ] && { ! $(PY) -c "" 2>/dev/null || ! [ -f $(STAMP) ] || [ "$$(head -n 1 $(STAMP))" != "$$(pwd)" ]; }; then \
+	usable() { [ -f $(STAMP) ] && [ "$$(head -n 1 $(STAMP))" = "$$(pwd)" ] && $(PY) -c "" 2>/dev/null; }; \
+	if [ -e $(VENV) ] && ! usable; then \
 	    echo "setup: removing an unfinished or moved $(VENV)"; rm -rf $(VENV); \
 	fi; \
 	if ! [ -e $(VENV) ]; then echo "setup: $(VENV) with $$python ($$found)"; "$$python" -m venv $(VENV); fi; \
@@ -71,8 +72,7 @@ bench: setup
 	case "$(RUN)" in \
 	    "") echo "make bench RUN=NAME runs one, RUN=all runs every one:"; \
 	        for script in bench/*.py; do \
-	            printf '  %-14s %s\n' "$$(basename "$$script" .py)" \
-	                "$$($(PY) -c 'import ast, sys; print((ast.get_docstring(ast.parse(open(sys.argv[1]).read())) or "").split("\n")[0])' "$$script")"; \
+	            printf '  %-14s %s\n' "$$(basename "$$script" .py)" "$$(sed -n '1s/^"""//p' "$$script")"; \
 	        done ;; \
 	    all) for script in bench/*.py; do echo "bench: $$script"; $(PY) "$$script"; done ;; \
 	    *) $(PY) "bench/$(RUN).py" ;; \

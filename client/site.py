@@ -56,17 +56,21 @@ def site_setup(context: Context) -> SiteSetup:
     if index is None or count is None or not 0 <= index < count:
         raise Misconfigured("E103", f"partition-id is {index} of {count} partitions", place="node configuration")
     name = str(config.get("site-name", f"site-{index + 1:0{max(2, len(str(count)))}d}"))
-    home = os.environ.get(STORE_VARIABLE) or str(Path.home() / ".hedgerow" / "sites" / name)
     limit, seed = _number(config, "epsilon-limit", float, None), _number(config, "simulation-seed", int, None)
     if limit is not None and not 0 < limit < math.inf:
         raise Misconfigured("E103", f"epsilon-limit is {limit}, but must be positive", place="node configuration")
     return SiteSetup(
         site=Site(name=name, index=index, count=count, config=dict(config)),
-        store=Path(str(config.get("site-store", home))),
+        store=Path(str(config["site-store"])) if "site-store" in config else _home(name),
         dataset=str(config.get("dataset", name)),
         epsilon_limit=limit,
         seed=seed,
     )
+
+
+def _home(name: str) -> Path:
+    folder = os.environ.get(STORE_VARIABLE)
+    return Path(folder) if folder else Path.home() / ".hedgerow" / "sites" / name
 
 
 def _number(config: Mapping[str, Scalar], key: str, kind: Callable[[Scalar], N], default: N | None) -> N | None:

@@ -15,7 +15,7 @@ from hedgerow.client.site import SiteSetup
 from hedgerow.client.training import local_epochs, make_optimizer
 from hedgerow.errors import Misconfigured, Refused
 from hedgerow.evaluation import evaluate
-from hedgerow.job import Job
+from hedgerow.job import Job, Local
 from hedgerow.privacy import Charge, Ledger, private_steps, site_plan
 from hedgerow.settings import Scalar
 from hedgerow.task import Data, Site, Split, Task
@@ -35,6 +35,7 @@ class Trainer:
         self._task = task
         self._tensors: dict[int, tuple[torch.Tensor, torch.Tensor, Split]] = {}
         self._ledgers: dict[Path, Ledger] = {}
+        self._optimizers: dict[Local, torch.optim.Optimizer] = {}
 
     @functools.cached_property
     def _model(self) -> torch.nn.Module:
@@ -49,10 +50,14 @@ class Trainer:
         return ModelReader(self._layout)
 
     @functools.cached_property
+    def _state(self) -> dict[str, torch.Tensor]:
+        """The module's own tensors by name."""
+        return dict(self._model.state_dict())
+
+    @functools.cached_property
     def _counters(self) -> dict[str, torch.Tensor]:
         """Integer buffers as they were built: they are no part of the update, so every round starts from them."""
-        state = self._model.state_dict()
-        return {name: value.clone() for name, value in state.items() if not value.is_floating_point()}
+        return {name: value.clone() for name, value in self._state.items() if not value.is_floating_point()}
 
     def train(
         self, config: Mapping[str, Scalar], request: Request, setup: SiteSetup, arrays: ArrayRecord
@@ -71,9 +76,17 @@ class Trainer:
         if job.privacy.unit == "record":
             return self._train_privately(job, request, setup, before, x, y)
         randomness = setup.randomness(request.round)
-        local_epochs(self._model, x, y, settings=job.local, loss=self._task.loss, randomness=randomness)
+        local_epochs(
+            self._model,
+            x,
+            y,
+            settings=job.local,
+            loss=self._task.loss,
+            randomness=randomness,
+            optimizer=self._optimizer(job.local),
+        )
         return reply_content(
-            self._layout.flatten(self._model) - before,
+            self._layout.read(self._state) - before,
             site=setup.site.name,
             randomness=randomness.description,
             examples=len(y),
@@ -132,7 +145,7 @@ class Trainer:
                 randomness=randomness,
                 proximal=job.local.proximal,
             )
-            update = self._layout.flatten(self._model) - before
+            update = self._layout.read(self._state) - before
         except BaseException:
             ledger.void(reservation)
             raise
@@ -154,12 +167,17 @@ class Trainer:
             ),
         )
 
+    def _optimizer(self, settings: Local) -> torch.optim.Optimizer:
+        if settings not in self._optimizers:
+            trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
+            self._optimizers[settings] = make_optimizer(settings)(trained)
+        return self._optimizers[settings]
+
     def _load(self, arrays: ArrayRecord) -> Vector:
         vector = self._reader.read(arrays)
-        self._layout.load(vector, self._model)
-        state = self._model.state_dict()
+        self._layout.write(vector, self._state)
         for name, value in self._counters.items():
-            state[name].copy_(value)
+            self._state[name].copy_(value)
         return vector
 
     def _data(self, site: Site) -> tuple[torch.Tensor, torch.Tensor, Split]:

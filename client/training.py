@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 import torch
 
 from hedgerow.job import Local
-from hedgerow.privacy import Randomness
+from hedgerow.privacy import Randomness, torch_seeded
 
 __all__ = ["local_epochs", "make_optimizer"]
 
@@ -26,7 +26,7 @@ def make_optimizer(settings: Local) -> Callable[[Iterable[torch.nn.Parameter]], 
         if settings.optimizer == "adam":
             return torch.optim.Adam(parameters, lr=settings.lr, weight_decay=settings.weight_decay)
         return torch.optim.SGD(
-            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay
+            parameters, lr=settings.lr, momentum=settings.momentum, weight_decay=settings.weight_decay, fused=True
         )
 
     return make
@@ -40,23 +40,27 @@ def local_epochs(
     settings: Local,
     loss: Loss,
     randomness: Randomness,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
     """Train `model` in place on (n, …) records; the last batch of an epoch may be smaller.
 
-    Dropout draws from torch's generator, seeded here from `randomness` and put back afterwards.
+    An `optimizer` of this model from an earlier round is emptied and used again: building one takes as long as several
+    steps of a small model. Dropout draws from `randomness`, and torch's own generator is left as it was.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     anchors = [parameter.detach().clone() for parameter in parameters] if settings.proximal else []
-    optimizer = make_optimizer(settings)(parameters)
+    if optimizer is None:
+        optimizer = make_optimizer(settings)(parameters)
+    optimizer.state.clear()
     was_training = model.training
     model.train()
     try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_dropout_seed(randomness))
+        with torch_seeded(randomness):
             for _ in range(settings.epochs):
                 order = torch.from_numpy(randomness.shuffled(len(y)))
                 for rows in torch.split(order, settings.batch):
-                    optimizer.zero_grad(set_to_none=True)
+                    for parameter in parameters:
+                        parameter.grad = None
                     torch.autograd.backward(loss(model(x[rows]), y[rows]).mean())
                     for parameter, anchor in zip(parameters, anchors, strict=False):
                         if parameter.grad is not None:
@@ -64,8 +68,3 @@ def local_epochs(
                     optimizer.step()
     finally:
         model.train(was_training)
-
-
-def _dropout_seed(randomness: Randomness) -> int:
-    bits = randomness.poisson_mask(63, 0.5)
-    return int(sum(1 << place for place, bit in enumerate(bits) if bit))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hedgerow.privacy.randomness import OsRandomness as OsRandomness
     from hedgerow.privacy.randomness import Randomness as Randomness
     from hedgerow.privacy.randomness import SimulatedRandomness as SimulatedRandomness
+    from hedgerow.privacy.randomness import torch_seeded as torch_seeded
     from hedgerow.privacy.record import RecordPlan as RecordPlan
     from hedgerow.privacy.record import check_private as check_private
     from hedgerow.privacy.record import make_private_model as make_private_model
@@ -32,7 +33,7 @@ _HOMES = {
     "accounting": ("Accountant", "SampledGaussian", "calibrate", "epsilon"),
     "charge": ("Charge",),
     "ledger": ("Entry", "Head", "Ledger", "Reservation", "Spent", "State"),
-    "randomness": ("OsRandomness", "Randomness", "SimulatedRandomness"),
+    "randomness": ("OsRandomness", "Randomness", "SimulatedRandomness", "torch_seeded"),
     "record": ("RecordPlan", "check_private", "make_private_model", "plan_record_dp", "private_steps"),
     "siteplan": ("site_plan",),
 }
@@ -59,6 +60,7 @@ __all__ = [
     "plan_record_dp",
     "private_steps",
     "site_plan",
+    "torch_seeded",
 ]
 
 

@@ -8,7 +8,8 @@ which the ledger and every report repeat.
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OsRandomness", "Randomness", "SimulatedRandomness"]
+__all__ = ["OsRandomness", "Randomness", "SimulatedRandomness", "torch_seeded"]
 
 _DRAWS = 4
 _CHUNK = 1 << 14  # samples per block: the block's temporaries stay in the processor's cache
@@ -117,6 +118,29 @@ class OsRandomness:
         """Draw an order of 0 … n-1."""
         keys = np.frombuffer(os.urandom(8 * n), dtype=np.uint64)
         return np.argsort(keys, kind="stable").astype(np.int64)
+
+
+@contextmanager
+def torch_seeded(randomness: Randomness, devices: "Sequence[torch.device]" = ()) -> Iterator[None]:
+    """Seed torch's global generators, which dropout draws from, and put them back afterwards.
+
+    `devices` are the accelerators in use. Without any, only the CPU's generator is touched: seeding all costs ten times
+    as much, which counts where a round of a small site takes milliseconds.
+    """
+    import torch
+
+    seed = int.from_bytes(np.packbits(randomness.poisson_mask(63, 0.5)).tobytes(), "big") >> 1
+    if devices:
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed)
+            yield
+        return
+    before = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(before)
 
 
 def _uniform(count: int) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ import numpy as np
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy.accounting import Accountant, SampledGaussian, calibrate
 from hedgerow.privacy.accounting import epsilon as price
-from hedgerow.privacy.randomness import Randomness
+from hedgerow.privacy.randomness import Randomness, torch_seeded
 
 if TYPE_CHECKING:
     import torch
@@ -158,8 +158,7 @@ def private_steps(
     check_private(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     devices = range(torch.cuda.device_count())
-    with _unchanged_on_error(model), _training_mode(model), torch.random.fork_rng(devices):
-        torch.manual_seed(_seed(randomness))  # for dropout
+    with _unchanged_on_error(model), _training_mode(model), torch_seeded(randomness, devices):
         with per_record_gradients(model) as forward:
             optimizer = RecordOptimizer(
                 make_optimizer(parameters),
@@ -241,11 +240,6 @@ def _one_value_a_record(losses: "torch.Tensor", records: int) -> "torch.Tensor":
             hint='return one value a record, for example cross_entropy(..., reduction="none")',
         )
     return losses
-
-
-def _seed(randomness: Randomness) -> int:
-    """63 fair bits."""
-    return int.from_bytes(np.packbits(randomness.poisson_mask(63, 0.5)).tobytes(), "big") >> 1
 
 
 @contextmanager

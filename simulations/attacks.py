@@ -137,7 +137,7 @@ def _poisoned(reply: Message, request: Message, context: Context, attack: Attack
                 if attack.name == "sign-flip"
                 else gaussian(own, std=attack.strength, rng=rng)
             )
-            bad[key] = Array((origin + change).astype(value.dtype))
+            bad[key] = Array(np.asarray(origin + change, value.dtype))
         reply.content[name] = ArrayRecord(bad)
     return reply
 

@@ -5,18 +5,17 @@ Any ServerApp and ClientApp run on it unchanged: Flower's strategies and example
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
+from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.errors import CODES, Misconfigured
-from hedgerow.flowercompat import CLIENT_APP_RAISED, Run, empty_run, name_message, over_the_wire, task_identity
+from hedgerow.flowercompat import CLIENT_APP_RAISED, Run, empty_run, name_message, over_the_wire, own_copy, task_identity
 from hedgerow.settings import Scalar
 
 __all__ = ["LocalGrid", "LocalNode", "run_in_process", "run_simulation"]
@@ -102,7 +101,8 @@ class LocalGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Let the nodes work and return their replies, in the order of the nodes' ids."""
-        ready = [self._waiting.pop(key) for key in message_ids if key in self._waiting]
+        wanted = set(message_ids)
+        ready = [self._waiting.pop(key) for key in list(self._waiting) if key in wanted]
         return [self._answer(message) for message in sorted(ready, key=lambda message: message.metadata.dst_node_id)]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
@@ -110,7 +110,7 @@ class LocalGrid(Grid):
         return self.pull_messages(self.push_messages(messages))
 
     def _answer(self, message: Message) -> Message:
-        request = over_the_wire(message) if self._wire else _own_copy(message)
+        request = over_the_wire(message) if self._wire else own_copy(message)
         context = self._contexts.get(message.metadata.dst_node_id)
         if context is None:
             return _named(Message(Error(CLIENT_APP_RAISED, "no such node"), reply_to=message))
@@ -118,7 +118,7 @@ class LocalGrid(Grid):
             reply = self._client_app(request, context)
             if reply.metadata.reply_to_message_id != message.metadata.message_id:
                 raise ValueError("the ClientApp returned a message that answers another one")
-            reply = _own_copy(_named(reply))
+            reply = own_copy(_named(reply))
         except (Exception, SystemExit):
             log.exception("the ClientApp of node %d raised", context.node_id)
             reply = _named(Message(Error(CLIENT_APP_RAISED, CODES["E308"]), reply_to=message))
@@ -167,18 +167,3 @@ def run_simulation(
 def _named(reply: Message) -> Message:
     name_message(reply, f"reply-{reply.metadata.reply_to_message_id}")
     return reply
-
-
-def _own_copy(message: Message) -> Message:
-    """The message with records of its own: the arrays' bytes are shared, since bytes cannot be changed."""
-    if not message.has_content():
-        return message
-    own = copy.copy(message)
-    own.__dict__["_metadata"] = copy.deepcopy(message.metadata)
-    own.content = RecordDict()
-    for name, record in message.content.items():
-        if isinstance(record, ArrayRecord):
-            own.content[name] = ArrayRecord(dict(record))  # its constructor makes new arrays around the same bytes
-        else:
-            own.content[name] = copy.deepcopy(record)
-    return own

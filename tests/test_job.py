@@ -48,7 +48,9 @@ def jobs(draw: st.DrawFn) -> dict[str, Scalar]:
 
 
 def toml(values: dict[str, Scalar]) -> str:
-    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()).replace("\x7f", "\\u007f")
+    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items()).replace(
+        "\x7f", "\\u007f"
+    )
 
 
 @given(jobs())
@@ -74,13 +76,11 @@ def test_the_three_doors_lead_to_the_same_job(tmp_path: Path, values: dict[str, 
     path.write_text(toml(values), encoding="utf-8")
     base: dict[str, Scalar] = {"privacy.unit": "none", "secure.mode": "off"}
     overridden = Job.from_flat(base).override(values)
-    built = Job(
-        **{key: value for key, value in values.items() if "." not in key},
-        **{
-            name: kind(**{key.split(".")[1]: value for key, value in values.items() if key.startswith(f"{name}.")})
-            for name, kind in ((name, type(getattr(job, name))) for name in PARTS)
-        },
-    )
+    trees: dict[str, Any] = {key: value for key, value in values.items() if "." not in key}
+    for name in PARTS:
+        fields = {key.split(".")[1]: value for key, value in values.items() if key.startswith(f"{name}.")}
+        trees[name] = type(getattr(job, name))(**fields)
+    built = Job(**trees)
     for other in (Job.load(path), overridden, built):
         assert other == job
         assert other.digest() == job.digest()

@@ -22,6 +22,7 @@ from hedgerow.errors import Exhausted, HedgerowError, Misconfigured
 from hedgerow.settings import Scalar
 from hedgerow.simulations.local import flower
 from hedgerow.simulations.local.certificates import LIFETIME, Certificates, create_certificates
+from hedgerow.simulations.local.environment import flower_environment, interpreter_commands
 from hedgerow.simulations.local.hostile_clientapp import hostile_command
 from hedgerow.simulations.local.processes import Process, Processes, marked_processes
 from hedgerow.simulations.local.run_config import app_config, app_with, missing_keys
@@ -94,10 +95,10 @@ def run_local(
         raise Misconfigured("E105", f"{sites} sites need as many different names, not {list(site_names)}")
     app, folder = app.resolve(), folder.resolve()
     missing = missing_keys(run_config, app_config(app), declare)
-    commands = flower.interpreter_commands()
+    commands = interpreter_commands()
     watch = flower.Watch(timeout, stop or threading.Event())
     private = folder / "flower"
-    inherited = flower.flower_environment(os.environ, environment, commands)
+    inherited = flower_environment(os.environ, environment, commands)
     shared = {**inherited, "FLWR_HOME": str(private / "home")}
     processes = Processes(logs=folder / "logs", environment=shared)
     with _private_folder(private, processes.mark), processes:
@@ -108,9 +109,15 @@ def run_local(
             for index, name in enumerate(site_names)
         ]
         ground = flower.Ground(
-            processes=processes, certificates=keys, private=private, app=app, commands=commands,
-            path=inherited["PATH"], watch=watch, site_environment={"OMP_NUM_THREADS": "1", **environment},
-        )  # fmt: skip
+            processes=processes,
+            certificates=keys,
+            private=private,
+            app=app,
+            commands=commands,
+            path=inherited["PATH"],
+            site_environment={"OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "1")},
+            watch=watch,
+        )
         return _run(ground, members, run_config, missing, on_line, spare)
 
 

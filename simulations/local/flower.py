@@ -1,7 +1,7 @@
 """Flower's own commands as steps: a SuperLink, its registered sites, their SuperNodes, a run, and how it ended.
 
 Each step starts what it needs and returns when a condition holds (a verified TLS answer, a line in a log), never after
-a fixed wait. Commands come from the folder of the running interpreter, so that no other Flower is started by accident.
+a fixed wait.
 """
 
 import json
@@ -9,7 +9,6 @@ import os
 import re
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +26,6 @@ __all__ = [
     "Site",
     "Stopped",
     "Watch",
-    "flower_environment",
-    "interpreter_commands",
     "register",
     "run_status",
     "start_run",
@@ -36,17 +33,9 @@ __all__ = [
     "start_superlink",
 ]
 
-COMMANDS = ("flower-superlink", "flower-supernode", "flower-superexec", "flwr", "flwr-serverapp", "flwr-clientapp")
 TRIES = 5
 TAKEN = "address already in use"
 ONLINE = re.compile(r"SuperNode ID: \d+")
-ALWAYS = {
-    "FLWR_TELEMETRY_ENABLED": "0",
-    "FLWR_DISABLE_UPDATE_CHECK": "1",
-    "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-    "PYTHONUNBUFFERED": "1",
-}
-LOOPBACK = "127.0.0.1,localhost"
 
 
 class Stopped(Exception):
@@ -103,42 +92,6 @@ class Ground:
 
     def command(self, name: str) -> Path:
         return self.commands / name
-
-
-def interpreter_commands() -> Path:
-    """The folder of Flower's commands that belong to this interpreter.
-
-    Raises:
-        Misconfigured: E107 if Flower is not installed beside it.
-    """
-    folder = Path(sys.executable).parent
-    for name in COMMANDS:
-        if not (folder / name).is_file():
-            raise Misconfigured(
-                "E107",
-                f"Flower's command '{name}' is not installed beside this Python",
-                place=str(folder),
-                hint="pip install 'hedgerow[full]'",
-            )
-    return folder
-
-
-def flower_environment(inherited: Mapping[str, str], extra: Mapping[str, str], commands: Path) -> dict[str, str]:
-    """What every process gets: the caller's variables, and on top what keeps Flower private, offline and unbuffered.
-
-    A proxy set for the machine is told to leave the loopback addresses alone.
-    """
-    given = {**inherited, **extra}
-    others = [given[name] for name in ("no_proxy", "NO_PROXY") if given.get(name)]
-    direct = ",".join([LOOPBACK, *others])
-    return {
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
-        **given,
-        **ALWAYS,
-        "no_proxy": direct,
-        "NO_PROXY": direct,
-        "PATH": os.pathsep.join([str(commands), given.get("PATH", os.defpath)]),
-    }
 
 
 def start_superlink(ground: Ground) -> str:
@@ -258,7 +211,6 @@ def _start_site(ground: Ground, site: Site, address: str) -> Process:
             **ground.site_environment,
             "FLWR_HOME": str(site.folder / "home"),  # sites that unpack the app into one folder race for it
             "PATH": os.pathsep.join([*(str(entry) for entry in site.commands), ground.path]),
-            **ALWAYS,
         },
         folder=ground.app,
     )  # fmt: skip

@@ -107,7 +107,7 @@ def toml_text(values: Mapping[str, Scalar]) -> str:
 
     >>> print(toml_text({"privacy.epsilon": 3.0, "note": 'say "hi"', "fast": True}), end="")
     "privacy.epsilon" = 3.0
-    "note" = "say \\\\"hi\\\\""
+    "note" = "say \\"hi\\""
     "fast" = true
     """
     return "".join(f"{_text(key)} = {_value(value)}\n" for key, value in values.items())

@@ -193,10 +193,13 @@ def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{key}", value
 
 
-@functools.cache  # reading type hints is slow, and a job is built for every message
-def _fields(cls: type) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
+def _read_fields(cls: type) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
     hints = typing.get_type_hints(cls)
     return tuple((field, hints[field.name]) for field in dataclasses.fields(cls))
+
+
+# Reading type hints is slow, and a job is built for every message.
+_fields: Callable[[type], tuple[tuple[dataclasses.Field[Any], Any], ...]] = functools.cache(_read_fields)
 
 
 def _flatten(tree: Settings, prefix: str) -> Iterator[tuple[str, Scalar]]:

@@ -48,9 +48,7 @@ class Layout:
 
     def flatten(self, model: torch.nn.Module) -> Vector:
         """The model's floating-point tensors as one (d,) float32 vector, a copy."""
-        state = model.state_dict()
-        parts = [state[name].detach().cpu().float().numpy().reshape(-1) for name in self.names]
-        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+        return self.read(model.state_dict())
 
     def load(self, vector: Vector, model: torch.nn.Module) -> None:
         """Write a (d,) vector into the model's tensors.
@@ -58,9 +56,17 @@ class Layout:
         Raises:
             Rejected: E301 if the vector has another size.
         """
+        self.write(vector, model.state_dict())
+
+    def read(self, state: Mapping[str, torch.Tensor]) -> Vector:
+        """As `flatten`, from a state dict that the caller keeps: building one costs more than reading it."""
+        parts = [state[name].detach().cpu().float().numpy().reshape(-1) for name in self.names]
+        return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+    def write(self, vector: Vector, state: Mapping[str, torch.Tensor]) -> None:
+        """As `load`, into a state dict that the caller keeps; its tensors are the model's own."""
         import torch
 
-        state = model.state_dict()
         with torch.no_grad():
             for name, part in self.split(vector).items():
                 state[name].copy_(torch.tensor(part))

@@ -24,8 +24,14 @@ FORBIDDEN = {
 DOORS = ("hedgerow.cli", "hedgerow.__init__")
 
 FLOWER_INSIDE = "hedgerow.flowercompat"
-FLOWER_PUBLIC = ("flwr.app", "flwr.clientapp", "flwr.clientapp.mod", "flwr.serverapp", "flwr.serverapp.strategy")
-FLOWER_PUBLIC += ("flwr.simulation",)
+FLOWER_PUBLIC = (
+    "flwr.app",
+    "flwr.clientapp",
+    "flwr.clientapp.mod",
+    "flwr.serverapp",
+    "flwr.serverapp.strategy",
+    "flwr.simulation",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +114,8 @@ def sources(checkout: Path) -> dict[str, str]:
     """Module name → source text; a package is named with its `__init__`."""
     files = [(path, path.relative_to(checkout)) for part in PARTS for path in (checkout / part).rglob("*.py")]
     own = checkout / "src/hedgerow"
-    files += [(path, path.relative_to(own)) for path in own.rglob("*.py") if path.relative_to(own).parts[0] not in PARTS]
+    files += [(path, path.relative_to(own)) for path in own.rglob("*.py")]
+    files = [(path, place) for path, place in files if not (path.is_relative_to(own) and place.parts[0] in PARTS)]
     return {".".join(("hedgerow", *place.with_suffix("").parts)): path.read_text() for path, place in files}
 
 

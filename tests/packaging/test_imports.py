@@ -78,9 +78,8 @@ def test_every_module_of_the_wheel_imports_first_and_alone(
 def test_public_names_exist(installed: Path, clean_python: Callable[..., Any]) -> None:
     code = f"""
 import importlib, json
-packages = ["hedgerow", *("hedgerow." + part for part in {PARTS!r}), "hedgerow.tasks", "hedgerow.report", "hedgerow.new"]
 missing = []
-for name in packages:
+for name in ["hedgerow", *("hedgerow." + below for below in {(*PARTS, "tasks", "report", "new")!r})]:
     package = importlib.import_module(name)
     missing += [name + "." + public for public in package.__all__ if not hasattr(package, public)]
     missing += [name + " twice" for _ in [0] if len(set(package.__all__)) != len(package.__all__)]

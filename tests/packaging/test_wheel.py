@@ -38,7 +38,8 @@ def shipped(wheel: Path) -> set[str]:
 def expected(listed: list[str]) -> set[str]:
     """Where git's files belong in the wheel; the five links are the checkout's and do not ship."""
     own = {name.removeprefix("src/") for name in listed if name.startswith("src/hedgerow/")}
-    return {f"hedgerow/{name}" for name in listed if name.split("/")[0] in PARTS} | own - {f"hedgerow/{p}" for p in PARTS}
+    links = {f"hedgerow/{part}" for part in PARTS}
+    return {f"hedgerow/{name}" for name in listed if name.split("/")[0] in PARTS} | (own - links)
 
 
 def test_the_wheel_of_the_sdist_holds_exactly_what_git_lists(
@@ -69,8 +70,9 @@ def test_the_wheel_carries_the_type_marker_the_licence_and_the_package_data(
 ) -> None:
     names = shipped(sdist_and_wheel[1])
     assert "hedgerow/py.typed" in names
+    source = checkout / "src"
     for pattern in ("report/*.j2", "report/*.css", "new/*.template"):
-        data = {f"hedgerow/{path.relative_to(checkout / 'src/hedgerow')}" for path in checkout.glob(f"src/hedgerow/{pattern}")}
+        data = {str(path.relative_to(source)) for path in source.glob(f"hedgerow/{pattern}")}
         assert data and data <= names
     with zipfile.ZipFile(sdist_and_wheel[1]) as archive:
         (licence,) = (name for name in archive.namelist() if name.endswith("/licenses/LICENSE"))

@@ -71,7 +71,7 @@ def test_without_an_attack_the_defence_counts_as_not_tested(tmp_path: Path, make
 
 def test_epsilon_comes_with_delta_unit_accountant_and_relation(demo: Path, twins: tuple[Beside, ...]) -> None:
     answer = what_leaked(load_run(demo), twins)
-    assert answer.figure == "ε = 3.00" and answer.mark is Mark.YES
+    assert answer.figure == "ε = 3.00" and (answer.mark, answer.verdict) == (Mark.YES, "No leak found")
     for word in ("Each record", "δ = 1e-5", "site north", "RDP accountant", "add or remove one record"):
         assert word in answer.text
     assert "AUC 0.52 (0.49 – 0.55); 0.61 without DP" in answer.text
@@ -90,6 +90,7 @@ def test_a_real_release_does_not_call_itself_a_simulation(tmp_path: Path, make: 
     ]
     run = load_run(make.write(tmp_path / "run", events))
     assert "is protected by" in what_leaked(run, []).text
+    assert what_leaked(run, []).verdict == "No leak found, bounded"
     assert not any("not a DP release" in text for text in [what_leaked(run, []).text, *(n.text for n in notes(run))])
 
 

@@ -92,7 +92,7 @@ def fake_flower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trace:
     for name, body in {"flower-superlink": SUPERLINK, "flower-supernode": SUPERNODE, "flwr": FLWR}.items():
         (commands / name).write_text(f"#!{os.path.realpath(sys.executable)} -ISs\n{COMMON}{body}", encoding="utf-8")
         (commands / name).chmod(0o755)
-    monkeypatch.setattr("hedgerow.simulations.local.flower.interpreter_commands", lambda: commands)
+    monkeypatch.setattr("hedgerow.simulations.local.federation.interpreter_commands", lambda: commands)
     monkeypatch.setenv("FAKE_TRACE", str(trace))
     return lambda: [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines()]
 
