@@ -3,7 +3,7 @@
     python bench/simulation.py                 # 10 sites x 20 rounds and 100 sites x 50 rounds, about five minutes
     python bench/simulation.py --part overhead # a message without training, and memory over rounds; no Ray needed
 
-The app is a plain Flower app: digits, Dirichlet 0.5, an MLP 64-128-10, one local epoch of SGD with batches of 5, Flower's
+The app is a plain Flower app: digits, Dirichlet 0.5, an MLP 64-128-10, one local epoch of SGD with batches of 32, Flower's
 own FedAvg, everyone every round, evaluation at the server after every round.
 """
 
@@ -45,8 +45,8 @@ def flower_app(sites: int, rounds: int) -> tuple[ServerApp, ClientApp, Callable[
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         number = message.content.config_records["config"]["server-round"]
         order = np.random.default_rng([index, int(str(number))]).permutation(len(data))
-        for start in range(0, len(order), 5):
-            rows = order[start : start + 5]
+        for start in range(0, len(order), 32):
+            rows = order[start : start + 32]
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(model(torch.from_numpy(data.x[rows])), torch.from_numpy(data.y[rows]))
             torch.autograd.backward(loss)
@@ -124,7 +124,7 @@ def _job(rounds: int, *, momentum: float = 0.0) -> Job:
     return Job.from_flat(
         {
             "rounds": rounds,
-            "local.batch": 5,
+            "local.batch": 32,
             "local.momentum": momentum,
             "privacy.unit": "none",
             "secure.mode": "off",

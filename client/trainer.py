@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from hedgerow.client.site import SiteSetup
 from hedgerow.client.training import local_epochs, make_optimizer
-from hedgerow.errors import Misconfigured, Refused
+from hedgerow.errors import Exhausted, Misconfigured, Refused
 from hedgerow.evaluation import evaluate
 from hedgerow.job import Job, Local
 from hedgerow.privacy import Charge, Ledger, private_steps, site_plan
@@ -50,9 +50,13 @@ class Trainer:
         return ModelReader(self._layout)
 
     @functools.cached_property
-    def _state(self) -> dict[str, torch.Tensor]:
-        """The module's own tensors by name."""
+    def _parameters(self) -> dict[str, torch.Tensor]:
         return dict(self._model.state_dict())
+
+    @property
+    def _state(self) -> dict[str, torch.Tensor]:
+        """The module's own tensors by name, looked up again if there are buffers: a forward pass may replace them."""
+        return dict(self._model.state_dict()) if any(True for _ in self._model.buffers()) else self._parameters
 
     @functools.cached_property
     def _counters(self) -> dict[str, torch.Tensor]:
@@ -175,9 +179,10 @@ class Trainer:
 
     def _load(self, arrays: ArrayRecord) -> Vector:
         vector = self._reader.read(arrays)
-        self._layout.write(vector, self._state)
-        for name, value in self._counters.items():
-            self._state[name].copy_(value)
+        counters, state = self._counters, self._state
+        self._layout.write(vector, state)
+        for name, value in counters.items():
+            state[name].copy_(value)
         return vector
 
     def _data(self, site: Site) -> tuple[torch.Tensor, torch.Tensor, Split]:
@@ -190,7 +195,11 @@ class Trainer:
     def _ledger(self, setup: SiteSetup) -> Ledger:
         path = setup.store / "ledger.sqlite"
         if path not in self._ledgers:
-            setup.store.mkdir(parents=True, exist_ok=True)
+            try:
+                setup.store.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                words = f"the ledger's folder cannot be made: {error.strerror}"
+                raise Exhausted("E504", words, place=str(setup.store), hint="check the folder's rights") from error
             self._ledgers[path] = Ledger.open(path, durable=setup.seed is None)
         return self._ledgers[path]
 

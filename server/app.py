@@ -1,4 +1,4 @@
-"""`server_app(task)`: the coordinator as a Flower ServerApp, the same in simulation, `flwr run` and `hedgerow local`."""
+"""`server_app(task)`: the coordinator as a Flower ServerApp, the same simulated, by `flwr run` and `hedgerow local`."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from flwr.app import Array, ArrayRecord, Context, Message
+from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message
 from flwr.clientapp import ClientApp
 
 from hedgerow.client import HedgerowClientApp, client_app
@@ -118,7 +118,7 @@ def _poisoned(reply: Message, request: Message, context: Context, attack: Attack
     if reply.has_error() or not reply.content.array_records:
         return reply
     site = int(context.node_config.get("partition-id", context.node_id))
-    number = request.content.config_records.get("config", {}).get("server-round", 0)
+    number = request.content.config_records.get("config", ConfigRecord()).get("server-round", 0)
     rng = np.random.default_rng(
         np.random.SeedSequence(seed, spawn_key=(ATTACK_STREAM, site, number if isinstance(number, int) else 0))
     )

@@ -15,7 +15,15 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 
 from hedgerow.errors import CODES, Misconfigured
-from hedgerow.flowercompat import CLIENT_APP_RAISED, Run, empty_run, name_message, over_the_wire, own_copy, task_identity
+from hedgerow.flowercompat import (
+    CLIENT_APP_RAISED,
+    Run,
+    empty_run,
+    name_message,
+    over_the_wire,
+    own_copy,
+    task_identity,
+)
 from hedgerow.settings import Scalar
 
 __all__ = ["LocalGrid", "LocalNode", "run_in_process", "run_simulation"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import warnings
-from collections.abc import Mapping
 
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
@@ -29,15 +28,12 @@ def run_on_ray(
         raise Misconfigured("E107", "the engine 'ray' needs Ray", hint="pip install 'hedgerow[ray]'")
     from flwr.simulation import run_simulation
 
-    init: Mapping[str, object] = {
-        "address": address or os.environ.get("RAY_ADDRESS") or "local",
-        "log_to_driver": False,
-    }
+    cluster = address or os.environ.get("RAY_ADDRESS") or "local"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         run_simulation(
             server_app=server_app,
             client_app=client_app,
             num_supernodes=sites,
-            backend_config={"init_args": dict(init), "client_resources": {"num_cpus": cpus_per_site, "num_gpus": 0.0}},
+            backend_config={"init_args": {"address": cluster, "log_to_driver": False}, "client_resources": {"num_cpus": cpus_per_site, "num_gpus": 0.0}},
         )

@@ -7,7 +7,7 @@ import pickle
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured, Refused, Rejected, Tampered
@@ -31,6 +31,7 @@ def test_every_family_has_an_exit_code_of_its_own() -> None:
     assert 0 not in codes
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CODES)), st.sampled_from(FAMILIES))
 def test_a_code_of_another_family_cannot_be_raised(code: str, kind: type[HedgerowError]) -> None:
     if code.startswith(kind.family):
@@ -46,6 +47,7 @@ def test_a_code_that_is_not_documented_cannot_be_raised(code: str) -> None:
         Misconfigured(code, "x")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CODES)), st.text(), st.text(), st.text())
 def test_an_error_crosses_processes_whole(code: str, message: str, place: str, hint: str) -> None:
     error = family(code)(code, message, place=place, hint=hint)

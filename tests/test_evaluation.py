@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -44,6 +44,7 @@ def test_wilsons_interval_is_the_published_one(successes: int, records: int, low
     assert wilson(successes / records, records) == pytest.approx((low, high), abs=5e-5)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**6), st.floats(0, 1), st.floats(0.01, 0.99))
 def test_the_interval_holds_the_share_and_mirrors_it(records: int, share: float, confidence: float) -> None:
     low, high = wilson(share, records, confidence)
@@ -53,6 +54,7 @@ def test_the_interval_holds_the_share_and_mirrors_it(records: int, share: float,
     assert (1 - mirrored[1], 1 - mirrored[0]) == pytest.approx((low, high), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**6), st.floats(0, 1))
 def test_more_records_make_it_narrower(records: int, share: float) -> None:
     few, many = wilson(share, records), wilson(share, records * 4)

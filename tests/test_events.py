@@ -260,6 +260,7 @@ def evaluated(number: int) -> dict[str, Any]:
 OF_THE_END: list[dict[str, Any]] = [{"event": "leakage-measured"}, {"event": "gate-checked"}, {"event": "run-finished"}]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=5))
 def test_after_any_resumes_every_round_counts_once_and_in_order(stops: list[tuple[int, int]]) -> None:
     """Each stop: the run came to a round, then went on after an earlier one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured, Refused, Rejected, Tampered
@@ -12,6 +12,7 @@ from hedgerow.findings import LEVELS, Finding, refuse_errors
 FAMILIES = (Misconfigured, Refused, Rejected, Tampered, Exhausted, HedgerowError)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CODES)))
 def test_an_error_of_any_family_comes_back_as_it_was(code: str) -> None:
     kind = next(kind for kind in FAMILIES if code.startswith(kind.family))

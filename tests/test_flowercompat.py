@@ -76,7 +76,7 @@ def test_a_message_and_its_reply_survive_the_serialisation() -> None:
         arrived = over_the_wire(sent)
         assert arrived is not sent and arrived.metadata == sent.metadata
         assert arrived.metadata.message_id == "the id"
-        assert list(arrived.content["arrays"]) == ["z", "a"]  # type: ignore[arg-type]
+        assert list(arrived.content.array_records["arrays"]) == ["z", "a"]
         assert arrived.content.array_records["arrays"]["z"].numpy().tobytes() == values.tobytes()
         assert arrived.content.config_records["config"] == content.config_records["config"]
         assert arrived.content.metric_records["metrics"] == content.metric_records["metrics"]

@@ -53,6 +53,7 @@ def toml(values: dict[str, Scalar]) -> str:
     )
 
 
+@settings(deadline=None)
 @given(jobs())
 def test_a_job_comes_back_from_its_dotted_keys(values: dict[str, Scalar]) -> None:
     job = Job.from_flat(values)
@@ -62,6 +63,7 @@ def test_a_job_comes_back_from_its_dotted_keys(values: dict[str, Scalar]) -> Non
     assert again.digest() == job.digest()
 
 
+@settings(deadline=None)
 @given(jobs())
 def test_a_job_comes_back_from_its_canonical_form(values: dict[str, Scalar]) -> None:
     job = Job.from_flat(values)
@@ -89,6 +91,7 @@ def test_the_three_doors_lead_to_the_same_job(tmp_path: Path, values: dict[str, 
 PARTS = ("cohort", "local", "server", "privacy", "aggregate", "secure", "leakage")
 
 
+@settings(deadline=None)
 @given(jobs(), jobs())
 def test_digests_are_equal_exactly_for_equal_jobs(one: dict[str, Scalar], other: dict[str, Scalar]) -> None:
     left, right = Job.from_flat(one), Job.from_flat(other)

@@ -241,7 +241,7 @@ def test_a_manifest_from_elsewhere_is_refused_by_code(folder: RunFolder, change:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 def test_pruning_never_takes_what_a_resume_needs(tmp_path: Path, states: list[int], again: int) -> None:
     """Rounds may share a state or a model, and a run may go back: after every save the latest checkpoint is whole."""
     folder = made(tmp_path)

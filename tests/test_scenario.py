@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.errors import Misconfigured
@@ -13,6 +13,7 @@ from hedgerow.job import Job
 from hedgerow.scenario import ATTACKS, Scenario
 
 
+@settings(deadline=None)
 @given(st.integers(1, 20), st.sampled_from(ATTACKS), st.integers(0, 20))
 def test_an_attack_needs_attackers_among_the_sites_and_attackers_need_an_attack(
     sites: int, attack: str, attackers: int

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.errors import Misconfigured
@@ -47,6 +47,7 @@ def mistyped(draw: st.DrawFn) -> tuple[str, str]:
     return key, wrong
 
 
+@settings(deadline=None)
 @given(mistyped())
 def test_a_mistyped_key_names_the_key_that_was_meant(pair: tuple[str, str]) -> None:
     key, wrong = pair
@@ -70,21 +71,25 @@ def test_a_key_like_no_other_lists_them_all() -> None:
     assert all(key in error.hint for key in Job.keys())
 
 
+@settings(deadline=None)
 @given(st.sampled_from(NUMBERS + COUNTS), st.sampled_from([math.nan, math.inf, -math.inf, -1, 10**400, -(10**5000)]))
 def test_no_number_that_cannot_be_meant_is_accepted(key: str, value: float) -> None:
     assert refused({key: value}).code in ("E102", "E103")
 
 
+@settings(deadline=None)
 @given(st.sampled_from(NUMBERS + COUNTS), st.one_of(st.booleans(), st.text(max_size=5)))
 def test_true_and_text_are_not_numbers(key: str, value: Scalar) -> None:
     assert refused({key: value}).code == "E102"
 
 
+@settings(deadline=None)
 @given(st.sampled_from(COUNTS), st.floats(1, 9))
 def test_a_fraction_is_not_a_count_even_when_it_is_whole(key: str, value: float) -> None:
     assert refused({key: value}).code == "E102"
 
 
+@settings(deadline=None)
 @given(st.sampled_from(WORDS), st.one_of(st.integers(), st.floats(), st.booleans(), st.text(max_size=5)))
 def test_only_the_choices_are_choices(key: str, value: Scalar) -> None:
     accepted = ("none", "off", "server", "sites", "sgd", "adam", "avg", "avgm", "yogi", "krum", "mean", "median", "sum")
@@ -231,6 +236,7 @@ def test_an_override_that_is_none_says_how_to_write_one(words: str) -> None:
     assert caught.value.code == "E102"
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_words_are_overrides_or_misconfigured(words: str) -> None:
     try:

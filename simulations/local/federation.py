@@ -96,7 +96,7 @@ def run_local(
     app, folder = app.resolve(), folder.resolve()
     missing = missing_keys(run_config, app_config(app), declare)
     commands = interpreter_commands()
-    watch = flower.Watch(timeout, stop or threading.Event())
+    watch = flower.Watch(timeout, stop or threading.Event(), place=str(folder / "logs"))
     private = folder / "flower"
     inherited = flower_environment(os.environ, environment, commands)
     shared = {**inherited, "FLWR_HOME": str(private / "home")}

@@ -45,8 +45,11 @@ class Stopped(Exception):
 class Watch:
     """How long the caller is willing to wait, and whether it still wants the run."""
 
-    def __init__(self, seconds: float, stop: threading.Event, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds, self._stop, self._clock, self._start = seconds, stop, clock, clock()
+    def __init__(
+        self, seconds: float, stop: threading.Event, *, place: str = "", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds, self._stop, self._place = seconds, stop, place
+        self._clock, self._start = clock, clock()
 
     @property
     def elapsed(self) -> float:
@@ -61,7 +64,12 @@ class Watch:
         if self._stop.wait(POLL):
             raise Stopped
         if self.elapsed > self._seconds:
-            raise Exhausted("E505", f"the local federation did not finish in {self._seconds:g} s")
+            raise Exhausted(
+                "E505",
+                f"the local federation did not finish in {self._seconds:g} s",
+                place=self._place,
+                hint="the logs say what it was waiting for; too few sites for the job's quorum wait for ever",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

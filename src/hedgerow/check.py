@@ -6,12 +6,16 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import median
+from typing import TYPE_CHECKING
 
 from hedgerow.contract import check_data
 from hedgerow.errors import HedgerowError
 from hedgerow.findings import LEVELS, Finding
 from hedgerow.job import Job
-from hedgerow.task import Site, Task
+from hedgerow.task import Site, Split, Task
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["check_job"]
 
@@ -104,7 +108,15 @@ def _holds_out(task: Task) -> bool:
         records = task.held_out()
     except Exception:  # a user's own code: `check_data` says what it raised
         return True
-    return records is not None and len(records) > 0
+    return records is not None and (not isinstance(records, Split) or len(records) > 0)
+
+
+def _fresh_model(task: Task) -> nn.Module:
+    """A model that leaves torch's generator as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        return task.model()
 
 
 def _model(job: Job, task: Task) -> Iterator[Finding]:
@@ -112,7 +124,7 @@ def _model(job: Job, task: Task) -> Iterator[Finding]:
     from hedgerow.update import Layout
 
     try:
-        model = task.model()
+        model = _fresh_model(task)
         if Layout.of(model).size == 0:
             yield Finding(level="error", code="E126", message="the model has no parameters to train", place="model")
         if job.privacy.unit == "record":
@@ -150,7 +162,7 @@ def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
         message=f"noise multiplier {min(noise):.3g} to {max(noise):.3g}, "
         f"{min(p.steps_per_round for p in plans)} to {max(p.steps_per_round for p in plans)} steps a round",
     )
-    size = Layout.of(task.model()).size
+    size = Layout.of(_fresh_model(task)).size
     ratio = median(plan.noise_multiplier * math.sqrt(size) / plan.expected_batch for plan in plans)
     ratio /= math.sqrt(len(plans))
     if ratio > NOISY:

@@ -63,7 +63,13 @@ class Asked:
         self.config: dict[str, Any] = dict(job.flat())
 
     def ask(
-        self, *, number: int = 1, kind: str = "train", digest: str | None = None, model: Vector | None = None, **node: Any
+        self,
+        *,
+        number: int = 1,
+        kind: str = "train",
+        digest: str | None = None,
+        model: Vector | None = None,
+        **node: Any,
     ) -> Message:
         request = Request(round=number, rounds=self.job.rounds, run="r", job_digest=digest or self.job.digest())
         content = request_content(model_record(self.layout, self.start if model is None else model), request)

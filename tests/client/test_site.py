@@ -13,7 +13,9 @@ from hedgerow.privacy import OsRandomness, SimulatedRandomness
 
 def setup(**config: Any) -> SiteSetup:
     node = {key.replace("_", "-"): value for key, value in config.items()}
-    return site_setup(Context(run_id=1, node_id=3, node_config=node, state=RecordDict(), run_config={"site-name": "no"}))
+    return site_setup(
+        Context(run_id=1, node_id=3, node_config=node, state=RecordDict(), run_config={"site-name": "no"})
+    )
 
 
 def test_everything_can_be_stated() -> None:

@@ -55,11 +55,11 @@ def train(settings: Local, seed: int = 1, model: torch.nn.Module | None = None) 
 )
 def test_training_is_torch_s_own_loop(settings: Local) -> None:
     model = net()
-    make = {
-        "sgd": lambda p: torch.optim.SGD(p, settings.lr, settings.momentum, weight_decay=settings.weight_decay),
-        "adam": lambda p: torch.optim.Adam(p, settings.lr, weight_decay=settings.weight_decay),
-    }
-    optimizer = make[settings.optimizer](model.parameters())
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.SGD(model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay)
+        if settings.optimizer == "sgd"
+        else torch.optim.Adam(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    )
     for rows in batches(settings):
         optimizer.zero_grad()
         torch.autograd.backward(cross_entropy(model(X[rows]), Y[rows]))

@@ -206,7 +206,7 @@ def test_an_answer_that_comes_twice_or_to_nobody_s_question_counts_once_or_not()
     inner = ScriptedGrid(clock, {1: 0, 2: 1})
     pull = inner.pull_messages
     stray = Message(RecordDict(), reply_to=Message(RecordDict(), 9, "train"))
-    inner.pull_messages = lambda ids: [*pull(ids), *pull(ids), stray]  # type: ignore[method-assign]
+    inner.pull_messages = lambda message_ids: [*pull(message_ids), *pull(message_ids), stray]  # type: ignore[method-assign]
     grid = policy(inner, clock, quorum=2, grace=0)
     assert who(grid.gather(requests([1, 2]))) == [1, 2]
 

@@ -18,7 +18,11 @@ MakeReply = Callable[..., Reply]
 MakeJob = Callable[..., Job]
 
 SIZE = 12
-ROBUST: dict[str, object] = {"aggregate__rule": "trimmed-mean", "aggregate__byzantine": 1, "aggregate__before": "clip+nnm"}
+ROBUST: dict[str, object] = {
+    "aggregate__rule": "trimmed-mean",
+    "aggregate__byzantine": 1,
+    "aggregate__before": "clip+nnm",
+}
 JOBS: list[dict[str, object]] = [
     {},
     ROBUST,
@@ -57,7 +61,9 @@ def asked(count: int) -> dict[int, str]:
 
 @pytest.mark.parametrize("changes", JOBS)
 @pytest.mark.parametrize("bad", range(len(BAD)))
-def test_a_bad_site_leaves_the_same_bytes_as_if_it_had_not_been_there(reply: MakeReply, job: MakeJob, changes: dict[str, object], bad: int) -> None:
+def test_a_bad_site_leaves_the_same_bytes_as_if_it_had_not_been_there(
+    reply: MakeReply, job: MakeJob, changes: dict[str, object], bad: int
+) -> None:
     agreed = job(**changes)
     good = honest(reply)
     without = close_round(agreed, start(agreed), good, asked=asked(6))
@@ -72,7 +78,9 @@ def test_a_bad_site_leaves_the_same_bytes_as_if_it_had_not_been_there(reply: Mak
 
 
 @pytest.mark.parametrize("changes", JOBS)
-def test_the_order_of_arrival_never_changes_the_bytes(reply: MakeReply, job: MakeJob, changes: dict[str, object]) -> None:
+def test_the_order_of_arrival_never_changes_the_bytes(
+    reply: MakeReply, job: MakeJob, changes: dict[str, object]
+) -> None:
     agreed = job(**changes)
     replies = honest(reply, 5)
     orders = itertools.islice(itertools.permutations(replies), 0, 120, 13)
@@ -169,9 +177,7 @@ def test_a_count_is_believed_once(reply: MakeReply, job: MakeJob) -> None:
     """A site that later claims a thousand million records gains nothing."""
     agreed = job(aggregate__weights="examples")
     rows = np.eye(SIZE, dtype=np.float32)[:3]
-    first = close_round(
-        agreed, start(agreed), [reply(n + 1, rows[n], examples=20) for n in range(3)], asked=asked(3)
-    )
+    first = close_round(agreed, start(agreed), [reply(n + 1, rows[n], examples=20) for n in range(3)], asked=asked(3))
     claims = {1: 20, 2: 20, 3: 10**9}
     honest_claim = close_round(
         agreed, first.state, [reply(n + 1, rows[n], examples=20) for n in range(3)], asked=asked(3)

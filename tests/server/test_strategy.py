@@ -131,7 +131,7 @@ def test_a_foreign_client_answers_with_full_parameters_and_integer_buffers_as_it
     torch.manual_seed(0)
     first = net()
     with torch.no_grad():
-        first[1].num_batches_tracked.fill_(7)  # type: ignore[union-attr, operator]
+        first.state_dict()["1.num_batches_tracked"].fill_(7)
     app = ClientApp()
     got: list[list[str]] = []
 
@@ -226,7 +226,9 @@ def test_a_site_that_takes_a_new_name_declares_no_new_count(job: MakeJob) -> Non
 
     def greedy(node: int, number: int, model: np.ndarray) -> RecordDict:
         site, claim = ("ward-1", 5) if node != 1 or number == 1 else ("fresh", 10**9)
-        return reply_content(np.eye(SIZE, dtype=np.float32)[node], site=site if node == 1 else f"ward-{node}", examples=claim)
+        return reply_content(
+            np.eye(SIZE, dtype=np.float32)[node], site=site if node == 1 else f"ward-{node}", examples=claim
+        )
 
     events: list[Event] = []
     moved = run(Strategy(agreed, tell=events.append), answering(greedy))
@@ -241,9 +243,12 @@ def test_a_void_round_changes_nothing_and_the_next_goes_on(job: MakeJob) -> None
 
     events: list[Event] = []
     saved: list[int] = []
-    strategy = Strategy(
-        job(cohort__quorum=2), tell=events.append, save=lambda number, state: str(saved.append(number))
-    )
+
+    def save(number: int, state: GlobalState) -> str:
+        saved.append(number)
+        return ""
+
+    strategy = Strategy(job(cohort__quorum=2), tell=events.append, save=save)
     result = run(strategy, answering(answer))
     (void,) = kinds(events, "RoundVoided")
     assert (void.round, void.code) == (2, "E501") and len(void.rejected) == 4
@@ -291,7 +296,9 @@ def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(job: MakeJob)
         return None
 
     resumed = Strategy(agreed, state=states[2], first_round=3)
-    rest = run(resumed, answering(answer), arrays=record({"w": MODEL["w"] * 0, "b": MODEL["b"] * 0}), evaluate_fn=evaluate)
+    rest = run(
+        resumed, answering(answer), arrays=record({"w": MODEL["w"] * 0, "b": MODEL["b"] * 0}), evaluate_fn=evaluate
+    )
     assert vector(rest.arrays).tobytes() == vector(whole.arrays).tobytes()
     assert seen == [3, 4]
 
@@ -370,23 +377,24 @@ def test_a_grid_that_has_a_policy_already_keeps_it(job: MakeJob) -> None:
 
 def test_sites_metrics_are_weighted_by_their_records(job: MakeJob) -> None:
     def evaluate(node: int) -> MetricRecord:
-        good = {
+        answers: dict[int, dict[str, Any]] = {
             1: {"num-examples": 10, "accuracy": 0.5, "loss": 1.0},
             2: {"num-examples": 30, "accuracy": 0.9, "loss": 0.2},
-        }
-        bad: dict[int, dict[str, float]] = {
             3: {"num-examples": 10, "accuracy": math.nan},
             4: {"num-examples": 0, "accuracy": 0.0},
             5: {"num-examples": -5, "accuracy": 0.0},
             6: {"num-examples": 2**40, "accuracy": 0.0},
             7: {"accuracy": 0.0},
         }
-        return MetricRecord({**good, **bad}[node])
+        return MetricRecord(answers[node])
 
     events: list[Event] = []
     result = run(
         Strategy(job(rounds=2, evaluate="sites"), tell=events.append),
-        answering(lambda node, number, model: reply_content(np.zeros(SIZE, np.float32), site=f"ward-{node}"), evaluate=evaluate),
+        answering(
+            lambda node, number, model: reply_content(np.zeros(SIZE, np.float32), site=f"ward-{node}"),
+            evaluate=evaluate,
+        ),
         nodes=7,
     )
     metrics = result.evaluate_metrics_clientapp[2]
@@ -398,7 +406,8 @@ def test_sites_metrics_are_weighted_by_their_records(job: MakeJob) -> None:
 
 def test_a_metric_that_only_some_sites_have_is_averaged_over_them(job: MakeJob) -> None:
     def evaluate(node: int) -> MetricRecord:
-        return MetricRecord({"num-examples": 10, "accuracy": 0.5} | ({"auc": 0.75} if node == 1 else {}))
+        more: dict[str, Any] = {"auc": 0.75} if node == 1 else {}
+        return MetricRecord({"num-examples": 10, "accuracy": 0.5, **more})
 
     result = run(Strategy(job(rounds=1, evaluate="sites")), answering(unit_update, evaluate=evaluate))
     assert result.evaluate_metrics_clientapp[1]["auc"] == 0.75

@@ -13,13 +13,14 @@ from hedgerow.errors import Misconfigured
 from hedgerow.flowercompat import name_message, task_identity
 from hedgerow.job import Job, Local, Privacy, Secure
 from hedgerow.scenario import Scenario
+from hedgerow.settings import Scalar
 from hedgerow.simulations.attacks import Attack, attacker_indices, gaussian, hostile, sign_flip
 from hedgerow.task import Data, Site, Split, Task
 from hedgerow.update import Layout
 from hedgerow.wire import Request, model_record, reply_content, request_content
 
 JOB = Job(rounds=2, privacy=Privacy(unit="none"), secure=Secure(mode="off"), local=Local(batch=4, lr=0.5))
-SENT = {"w": np.array([[1, 2], [3, 4]], np.float32), "scale": np.array(2, np.float32), "n": np.array(7, np.int64)}
+SENT: dict[str, np.ndarray] = {"w": np.array([[1, 2], [3, 4]], np.float32), "scale": np.array(2, np.float32), "n": np.array(7, np.int64)}
 UPDATE = np.array([1, -2, 3, 0.5], np.float32)
 
 
@@ -51,7 +52,7 @@ def ask(app: object, *, number: int = 1, partition: int = 0, arrays: ArrayRecord
     request = Request(round=number, rounds=2, run="r", job_digest=JOB.digest())
     message = Message(request_content(record(SENT) if arrays is None else arrays, request), 5, "train")
     name_message(message, "m")
-    config = {"partition-id": partition, "num-partitions": 4, "simulation-seed": 9}
+    config: dict[str, Scalar] = {"partition-id": partition, "num-partitions": 4, "simulation-seed": 9}
     context = Context(run_id=1, node_id=5, node_config=config, state=RecordDict(), run_config=JOB.flat())
     reply = app(message, context)  # type: ignore[operator]
     assert isinstance(reply, Message)
@@ -180,7 +181,18 @@ def test_label_flip_needs_a_client_whose_data_it_can_reach() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "none", "sign_flip", "sign-flip:0", "gaussian:-1", "gaussian:x", "gaussian:nan", "gaussian:inf", "label-flip:1.5"]
+    "text",
+    [
+        "",
+        "none",
+        "sign_flip",
+        "sign-flip:0",
+        "gaussian:-1",
+        "gaussian:x",
+        "gaussian:nan",
+        "gaussian:inf",
+        "label-flip:1.5",
+    ],
 )
 def test_an_unknown_attack_or_strength_is_refused(text: str) -> None:
     for call in (lambda: Attack.parse(text), lambda: hostile(ours(), text, seed=1)):

@@ -342,7 +342,9 @@ def test_a_client_that_spoils_what_it_received_spoils_it_for_nobody(wire: bool) 
 
 
 def grid_of(app: ClientApp | Callable[[Message, Context], Message], nodes: int = 3, *, wire: bool = False) -> LocalGrid:
-    return LocalGrid(app, [LocalNode(node_id=number + 1, config={"partition-id": number}) for number in range(nodes)], wire=wire)
+    return LocalGrid(
+        app, [LocalNode(node_id=number + 1, config={"partition-id": number}) for number in range(nodes)], wire=wire
+    )
 
 
 def words_of(message: Message) -> str:
