@@ -13,7 +13,7 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from hedgerow.client.site import SiteSetup
 from hedgerow.client.training import local_epochs, make_optimizer
-from hedgerow.errors import Exhausted, Misconfigured, Refused
+from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, Refused
 from hedgerow.evaluation import evaluate
 from hedgerow.job import Job, Local
 from hedgerow.privacy import Charge, Ledger, private_steps, site_plan
@@ -70,7 +70,8 @@ class Trainer:
 
         Raises:
             Refused: E201 the budget would be exceeded, E202 another job. Misconfigured: what the data or the model does
-                not allow. Exhausted: the ledger cannot be written; then nothing was trained.
+                not allow. Exhausted: the ledger cannot be written; then nothing was trained. What the task raises is
+                passed on, and the round stays charged: that it failed may say something about a record.
         """
         job = approved_job(config, request)
         x, y, _ = self._data(setup.site)
@@ -150,7 +151,7 @@ class Trainer:
                 proximal=job.local.proximal,
             )
             update = self._layout.read(self._state) - before
-        except BaseException:
+        except HedgerowError:  # speaks of the model or the loss, never of a record
             ledger.void(reservation)
             raise
         ledger.release(reservation)

@@ -35,5 +35,8 @@ def run_on_ray(
             server_app=server_app,
             client_app=client_app,
             num_supernodes=sites,
-            backend_config={"init_args": {"address": cluster, "log_to_driver": False}, "client_resources": {"num_cpus": cpus_per_site, "num_gpus": 0.0}},
+            backend_config={
+                "init_args": {"address": cluster, "log_to_driver": False},
+                "client_resources": {"num_cpus": cpus_per_site, "num_gpus": 0.0},
+            },
         )

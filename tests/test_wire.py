@@ -335,10 +335,12 @@ def contents(draw: st.DrawFn) -> RecordDict:
         keys = st.sampled_from(["flat", "w", "b", "c"])
         content[name] = ArrayRecord(draw(st.dictionaries(keys, arrays, max_size=4)))
     for name in draw(st.sets(st.sampled_from(["site", "failure", "config"]))):
-        content[name] = ConfigRecord(draw(st.dictionaries(st.sampled_from(["name", "code", "randomness"]), words)))
+        told: dict[str, Any] = draw(st.dictionaries(st.sampled_from(["name", "code", "randomness"]), words))
+        content[name] = ConfigRecord(told)
     for name in draw(st.sets(st.sampled_from(["metrics", "privacy"]))):
         keys = st.sampled_from(["num-examples", *Attestation.__dataclass_fields__])
-        content[name] = MetricRecord(draw(st.dictionaries(keys, numbers)))
+        measured: dict[str, Any] = draw(st.dictionaries(keys, numbers))
+        content[name] = MetricRecord(measured)
     return content
 
 

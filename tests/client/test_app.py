@@ -289,9 +289,20 @@ def test_a_crash_while_training_stays_charged(site: MakeSite, rings: MakeTask) -
     assert spent(asked) > after
 
 
-def test_an_error_while_training_from_which_nothing_left_is_taken_back(site: MakeSite, rings: MakeTask) -> None:
+def test_an_error_while_training_stays_charged_because_the_failure_itself_is_an_answer(
+    site: MakeSite, rings: MakeTask
+) -> None:
     asked = site(Raising("loss", rings()), **PRIVATE)
-    assert code_of(asked.read()) == "E308" and spent(asked) == 0
+    assert code_of(asked.read()) == "E308" and spent(asked) > 0
+
+
+def test_a_loss_of_the_wrong_shape_is_named_and_costs_nothing(site: MakeSite, rings: MakeTask) -> None:
+    class Summed(Raising):
+        def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.inner.loss(logits, y).sum()
+
+    asked = site(Summed("", rings()), **PRIVATE)
+    assert code_of(asked.read()) == "E102" and spent(asked) == 0
 
 
 def test_a_full_ledger_refuses_and_nothing_is_trained(site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,11 @@ from hedgerow.update import Layout
 from hedgerow.wire import Request, model_record, reply_content, request_content
 
 JOB = Job(rounds=2, privacy=Privacy(unit="none"), secure=Secure(mode="off"), local=Local(batch=4, lr=0.5))
-SENT: dict[str, np.ndarray] = {"w": np.array([[1, 2], [3, 4]], np.float32), "scale": np.array(2, np.float32), "n": np.array(7, np.int64)}
+SENT: dict[str, np.ndarray] = {
+    "w": np.array([[1, 2], [3, 4]], np.float32),
+    "scale": np.array(2, np.float32),
+    "n": np.array(7, np.int64),
+}
 UPDATE = np.array([1, -2, 3, 0.5], np.float32)
 
 

@@ -86,7 +86,7 @@ def torch_app() -> ClientApp:
         model = net()
         model.load_state_dict(msg.content["arrays"].to_torch_state_dict())  # type: ignore[union-attr]
         x, y = (torch.from_numpy(part) for part in blobs(int(context.node_config["partition-id"]), 5))
-        optimizer = torch.optim.SGD(model.parameters(), lr=float(msg.content["config"]["lr"]), momentum=0.9)  # type: ignore[index, arg-type]
+        optimizer = torch.optim.SGD(model.parameters(), lr=float(msg.content["config"]["lr"]), momentum=0.9)  # type: ignore[arg-type]
         for _ in range(int(context.run_config["local-epochs"])):
             optimizer.zero_grad()
             loss = torch.nn.functional.cross_entropy(model(x), y)
@@ -296,7 +296,7 @@ def spoil(msg: Message) -> None:
     arrays[first] = Array(np.full(3, 1e9, np.float32))
     arrays["new"] = Array(np.zeros(1))
     config = msg.content.config_records["config"]
-    config["many"].append(9)  # type: ignore[union-attr]
+    config["many"].append(9)  # type: ignore[union-attr, arg-type]
     config["server-round"] = -7
     config["x"] = "y"
     del msg.content["arrays"]

@@ -11,23 +11,22 @@ import hedgerow.simulations.ray as on_ray
 from hedgerow.errors import Misconfigured
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
+from hedgerow.settings import Scalar
 from hedgerow.simulations import simulate
 from hedgerow.tasks import digits
 
 SCENARIO = Scenario(sites=4, seed=3)
 
 
-def job(**changes: object) -> Job:
-    return Job.from_flat(
-        {
-            "rounds": 2,
-            "privacy.unit": "none",
-            "secure.mode": "off",
-            "aggregate.byzantine": 1,
-            "cohort.quorum": 4,
-            **{key.replace("__", "."): value for key, value in changes.items()},  # type: ignore[dict-item]
-        }
-    )
+def job(**changes: Scalar) -> Job:
+    settings: dict[str, Scalar] = {
+        "rounds": 2,
+        "privacy.unit": "none",
+        "secure.mode": "off",
+        "aggregate.byzantine": 1,
+        "cohort.quorum": 4,
+    }
+    return Job.from_flat({**settings, **{key.replace("__", "."): value for key, value in changes.items()}})
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +59,9 @@ def test_ray_is_told_which_cluster_rather_than_left_to_find_one(
 @pytest.mark.ray
 @pytest.mark.parametrize("private", [False, True])
 def test_the_same_job_on_ray_gives_the_same_model(private: bool, tmp_path: Path) -> None:
-    changes = {"privacy__unit": "record", "privacy__epsilon": 5.0, "privacy__delta": 1e-4} if private else {}
+    changes: dict[str, Scalar] = (
+        {"privacy__unit": "record", "privacy__epsilon": 5.0, "privacy__delta": 1e-4} if private else {}
+    )
     runs = {
         engine: simulate(
             job(**changes), digits(hidden=16), scenario=SCENARIO, engine=engine, runs=tmp_path, name=engine

@@ -23,7 +23,7 @@ def check_project(path: Path, config: str, scenario: str) -> tuple[Mapping[str, 
     Raises:
         Misconfigured: the first error, after all findings were printed on stderr.
     """
-    from hedgerow.simulations.engine import prepare
+    from hedgerow.simulations.sites import prepare
 
     project = Project.open(path)
     job = project.job(parse_overrides(config))

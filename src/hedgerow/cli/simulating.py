@@ -17,7 +17,9 @@ from hedgerow.runs import RunFolder
 from hedgerow.settings import parse_overrides
 from hedgerow.task import Task
 
-__all__ = ["resume_run", "simulate_project"]
+__all__ = ["resume_run", "run_project_locally", "simulate_project"]
+
+REACHES_REAL_SITES = frozenset({"sites", "attack", "attackers", "strength"})
 
 
 def simulate_project(
@@ -38,7 +40,43 @@ def simulate_project(
         runs=runs,
         listeners=_listeners(quiet),
         project=str(project.folder),
-        command=_command(path, engine, config, scenario),
+        command=_command("sim", path, config, scenario, engine),
+    )
+    return run_data(run), closing_words(run)
+
+
+def run_project_locally(
+    path: Path, runs: Path, config: str, scenario: str, *, quiet: bool
+) -> tuple[Mapping[str, Any], str]:
+    """Run a Hedgerow project on real servers of this machine.
+
+    Raises:
+        Misconfigured: E105 for an override of the scenario that the sites' own copy of the project would not see.
+    """
+    from hedgerow.simulations import simulate
+
+    overrides = parse_overrides(scenario)
+    for key in overrides.keys() - REACHES_REAL_SITES:
+        raise Misconfigured(
+            "E105",
+            f"'{key}' cannot be changed from here: real sites read it from their copy of the project",
+            hint="change it in [tool.hedgerow.scenario] of pyproject.toml",
+        )
+    project = Project.open(path)
+    task = project.task()
+    if task is None:
+        raise Misconfigured("E111", "this Flower app has no Hedgerow task", place=str(path), hint="use flwr run")
+    if not quiet:
+        print("starting a SuperLink and a process per site; a round takes seconds, because every message does", flush=True)
+    run = simulate(
+        project.job(parse_overrides(config)),
+        task,
+        scenario=project.scenario(overrides),
+        engine="local",
+        runs=runs,
+        listeners=_listeners(quiet),
+        project=str(project.folder),
+        command=_command("local", path, config, scenario),
     )
     return run_data(run), closing_words(run)
 
@@ -94,8 +132,8 @@ def _listeners(quiet: bool) -> Sequence[Listener]:
     return [] if quiet else [Progress()]
 
 
-def _command(path: Path, engine: str, config: str, scenario: str) -> str:
-    words = ["hedgerow sim", str(path)]
+def _command(verb: str, path: Path, config: str, scenario: str, engine: str = "in-process") -> str:
+    words = [f"hedgerow {verb}", str(path)]
     words += [f"--engine {engine}"] if engine != "in-process" else []
     words += [f"-c '{config}'"] if config else []
     words += [f"-s '{scenario}'"] if scenario else []

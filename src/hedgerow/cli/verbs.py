@@ -140,6 +140,20 @@ def sim(
     answer(json, work)
 
 
+@app.command()
+def local(
+    path: ProjectPath = HERE, runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False
+) -> None:
+    """Run a project on a real SuperLink and site processes on this machine, and clean up afterwards."""
+
+    def work() -> tuple[Mapping[str, Any], str]:
+        from hedgerow.cli.simulating import run_project_locally
+
+        return run_project_locally(path, runs, config, scenario, quiet=json)
+
+    answer(json, work)
+
+
 @app.command("ls")
 def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
     """List the runs, the newest last."""

@@ -1,0 +1,48 @@
+"""What follows a simulated run's rounds: the membership attack on the final model, and the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from hedgerow.events import EventLog, GateChecked, LeakageMeasured
+from hedgerow.runs import RunFolder
+from hedgerow.scenario import Scenario
+from hedgerow.task import Site, Task
+
+__all__ = ["measure_leakage"]
+
+LEAKAGE_STREAM = 6  # the evaluator's part of a simulation's seed
+
+
+def measure_leakage(folder: RunFolder, task: Task, scenario: Scenario, sites: Sequence[Site], log: EventLog) -> None:
+    """Attack the final model, all sites together and one by one, and judge the gate by the result over all sites.
+
+    Only a simulation can: it holds everyone's records. A model that is not finite tells nobody's records apart, so
+    nothing is measured, and a gate then fails for want of a measurement.
+    """
+    from hedgerow.privacy.leakage import Gate, loss_threshold
+
+    held_out = task.held_out()
+    results: Sequence[Any] = ()
+    latest = folder.latest()
+    if held_out is not None and len(held_out) and latest is not None and np.isfinite(latest[1].model).all():
+        layout, checkpoint = latest
+        model = task.model()
+        layout.load(checkpoint.model, model)
+        shares = {site.name: task.data(site).train for site in sites}
+        results = loss_threshold(
+            model,
+            {name: (torch.from_numpy(share.x), torch.from_numpy(share.y)) for name, share in shares.items()},
+            (torch.from_numpy(held_out.x), torch.from_numpy(held_out.y)),
+            loss=task.loss,
+            rng=np.random.default_rng(np.random.SeedSequence(scenario.seed, spawn_key=(LEAKAGE_STREAM,))),
+        )
+        for result in results:
+            log.append(LeakageMeasured(result=result.to_dict()))
+    if folder.job.leakage.gate:
+        outcome = Gate.parse(folder.job.leakage.gate).check(results[:1])
+        log.append(GateChecked(gate=folder.job.leakage.gate, passed=outcome.passed, text=outcome.text))

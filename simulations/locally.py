@@ -1,0 +1,97 @@
+"""The rounds of a run on real Flower servers of this machine: a SuperLink with TLS and a process per site."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from pathlib import Path
+
+from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, Refused, Rejected, Tampered
+from hedgerow.job import Job
+from hedgerow.server.app import RUN_VARIABLE
+from hedgerow.simulations.attacks import Attack, attacker_indices
+from hedgerow.simulations.local import LocalOutcome, run_local
+from hedgerow.simulations.rounds import Stage
+from hedgerow.simulations.sites import site_settings
+
+__all__ = ["local_rounds"]
+
+STARTING = 600.0  # seconds that servers and sites may take to start, on top of the rounds' own deadlines
+POLL = 0.2  # seconds between looks at the event log, which the ServerApp's process writes
+FAMILIES = {kind.family: kind for kind in (Misconfigured, Refused, Rejected, Tampered, Exhausted)}
+CODED = re.compile(r"\b(E[1-59]\d\d) (.*)")
+
+
+def local_rounds(stage: Stage) -> None:
+    """Start a SuperLink and a SuperNode for each site, run the project on them, and leave nothing running.
+
+    Hostile sites run their own command; the project's code knows of no attack.
+
+    Raises:
+        Misconfigured: E111 a run without a project folder, and as `run_local`. Exhausted, HedgerowError: as `run_local`,
+            and the ServerApp's own error.
+    """
+    folder = stage.folder
+    project = Path(folder.project)
+    if not (project / "pyproject.toml").is_file():
+        raise Misconfigured(
+            "E111",
+            "real sites need a project folder to run",
+            place=folder.project,
+            hint="make one with: hedgerow new NAME",
+        )
+    attack = Attack.of(stage.scenario)
+    done = threading.Event()
+    teller = threading.Thread(target=_follow, args=(stage, done), name="hedgerow-events")
+    teller.start()
+    try:
+        outcome = run_local(
+            project,
+            folder=folder.path,
+            sites=len(stage.sites),
+            run_config=folder.job.flat(),
+            site_names=[site.name for site in stage.sites],
+            node_config=lambda index: site_settings(stage.sites[index], folder, stage.scenario),
+            hostile={index: str(attack) for index in attacker_indices(stage.scenario)} if attack else {},
+            environment={RUN_VARIABLE: str(folder.path.resolve())},
+            timeout=STARTING + folder.job.rounds * folder.job.cohort.deadline,
+            declare=Job.keys(),
+            spare=max(0, len(stage.sites) - folder.job.cohort.quorum),
+            seed=stage.scenario.seed,
+        )
+    finally:
+        done.set()
+        teller.join()
+    if outcome.status != "finished":
+        raise _error(outcome, folder.path / "logs")
+
+
+def _follow(stage: Stage, done: threading.Event) -> None:
+    """Tell the listeners what the ServerApp's process writes."""
+    path = stage.folder.events
+    told = path.stat().st_size
+    while True:
+        last_look = done.wait(POLL)
+        with open(path, "rb") as file:
+            file.seek(told)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        told += len(whole)
+        for line in whole.splitlines():
+            for listener in stage.listeners:
+                listener(json.loads(line))
+        if last_look:
+            return
+
+
+def _error(outcome: LocalOutcome, logs: Path) -> HedgerowError:
+    """The ServerApp's own coded error where its log shows one."""
+    for line in reversed([*outcome.tail, *outcome.details.splitlines()]):
+        found = CODED.search(line)
+        if found and (kind := FAMILIES.get(found[1][:2])):
+            try:
+                return kind(found[1], found[2], place=str(logs))
+            except KeyError:
+                continue
+    return HedgerowError("E902", f"the ServerApp {outcome.status}: {outcome.details}", place=str(logs))

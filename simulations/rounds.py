@@ -1,0 +1,118 @@
+"""The rounds of a simulated run, in this process or on Ray; `locally.py` has those on real servers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+from hedgerow.client import client_app
+from hedgerow.events import Listener
+from hedgerow.flowercompat import quiet_flower
+from hedgerow.runs import RunFolder
+from hedgerow.scenario import Scenario
+from hedgerow.server import server_app
+from hedgerow.settings import Scalar
+from hedgerow.simulations.attacks import Attack, attacker_indices, hostile
+from hedgerow.simulations.localgrid import LocalNode, run_in_process
+from hedgerow.simulations.sites import site_settings
+from hedgerow.task import Site, Task
+
+__all__ = ["SimulatedClientApp", "Stage", "in_process_rounds", "one_thread", "ray_rounds"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Everything an engine needs to run a job's rounds."""
+
+    folder: RunFolder
+    task: Task
+    scenario: Scenario
+    sites: Sequence[Site]
+    listeners: Sequence[Listener]
+
+
+class SimulatedClientApp(ClientApp):
+    """One ClientApp for all simulated nodes: gives each its site's settings, and runs hostile sites' own version."""
+
+    def __init__(
+        self,
+        honest: ClientApp,
+        *,
+        settings: Sequence[Mapping[str, Scalar]],
+        run_config: Mapping[str, Scalar],
+        hostile: Mapping[int, Callable[[Message, Context], Message]],
+    ) -> None:
+        super().__init__()
+        self._honest = honest
+        self._settings = settings
+        self._run_config = run_config
+        self._hostile = hostile
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        index = int(context.node_config["partition-id"])
+        own = Context(  # Flower refuses a context whose configuration changed
+            run_id=context.run_id,
+            node_id=context.node_id,
+            node_config={**context.node_config, **self._settings[index]},
+            state=context.state,
+            run_config={**context.run_config, **self._run_config},
+        )
+        torch.set_num_threads(1)  # a worker of Ray: the same bytes as in this process
+        return self._hostile.get(index, self._honest)(message, own)
+
+
+def in_process_rounds(stage: Stage) -> None:
+    """Run the rounds in this process."""
+    nodes = [
+        LocalNode(node_id=site.index + 1, config={"partition-id": site.index, "num-partitions": site.count})
+        for site in stage.sites
+    ]
+    server, client = _apps(stage)
+    with quiet_flower(logging.ERROR):
+        run_in_process(server, client, nodes)
+
+
+def ray_rounds(stage: Stage) -> None:
+    """Run the rounds on Ray.
+
+    Raises:
+        Misconfigured: E107 without the extra.
+    """
+    from hedgerow.simulations.ray import run_on_ray
+
+    server, client = _apps(stage)
+    with quiet_flower(logging.ERROR):
+        run_on_ray(server, client, len(stage.sites))
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread: two sum in another order, so the bytes would depend on the machine; small models lose by them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _apps(stage: Stage) -> tuple[ServerApp, ClientApp]:
+    honest, attack = client_app(stage.task), Attack.of(stage.scenario)
+    client = SimulatedClientApp(
+        honest,
+        settings=[site_settings(site, stage.folder, stage.scenario) for site in stage.sites],
+        run_config=stage.folder.job.flat(),
+        hostile={
+            index: hostile(honest, str(attack), seed=stage.scenario.seed)
+            for index in attacker_indices(stage.scenario)
+            if attack
+        },
+    )
+    return server_app(stage.task, folder=stage.folder, listeners=stage.listeners), client
