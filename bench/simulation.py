@@ -48,7 +48,9 @@ def flower_app(sites: int, rounds: int) -> tuple[ServerApp, ClientApp, Callable[
         for start in range(0, len(order), 32):
             rows = order[start : start + 32]
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(model(torch.from_numpy(data.x[rows])), torch.from_numpy(data.y[rows]))
+            loss = torch.nn.functional.cross_entropy(
+                model(torch.from_numpy(data.x[rows])), torch.from_numpy(data.y[rows])
+            )
             torch.autograd.backward(loss)
             optimizer.step()
         arrays = ArrayRecord(model.state_dict())
@@ -117,7 +119,9 @@ def against_ray(sites: int, rounds: int) -> None:
     print(f"{sites} sites x {rounds} rounds")
     print(f"  Flower app on Ray (Flower 1.41)   {slow:8.2f} s   accuracy {b:.4f}")
     print(f"  the same app in-process           {quick:8.2f} s   accuracy {a:.4f}   {slow / quick:6.1f} x faster")
-    print(f"  a Hedgerow job, whole run         {job_seconds:8.2f} s   accuracy {c:.4f}   {slow / job_seconds:6.1f} x faster")
+    print(
+        f"  a Hedgerow job, whole run         {job_seconds:8.2f} s   accuracy {c:.4f}   {slow / job_seconds:6.1f} x faster"
+    )
 
 
 def _job(rounds: int, *, momentum: float = 0.0) -> Job:
@@ -145,7 +149,9 @@ def overhead() -> None:
     @client.train()
     def echo(message: Message, context: Context) -> Message:
         metrics = MetricRecord({"num-examples": 1})
-        return Message(RecordDict({"arrays": message.content.array_records["arrays"], "metrics": metrics}), reply_to=message)
+        return Message(
+            RecordDict({"arrays": message.content.array_records["arrays"], "metrics": metrics}), reply_to=message
+        )
 
     @server.main()
     def main(grid: Grid, context: Context) -> None:
@@ -164,7 +170,9 @@ def overhead() -> None:
 
     run_simulation(server, client, sites)
     print(f"{sites} sites x {rounds} rounds, 10,000 parameters, no training")
-    print(f"  a message there and back          {1e3 * min(seconds) / sites:8.3f} ms (best round), {1e3 * np.median(seconds) / sites:.3f} ms (median)")
+    print(
+        f"  a message there and back          {1e3 * min(seconds) / sites:8.3f} ms (best round), {1e3 * np.median(seconds) / sites:.3f} ms (median)"
+    )
     print(f"  resident memory after each round  {' '.join(f'{value / 1024:.0f}' for value in resident)} MB")
 
     job = Job(rounds=rounds, privacy=Privacy(unit="none"), secure=Secure(mode="off"), aggregate=Aggregate(byzantine=1))

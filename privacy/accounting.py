@@ -126,8 +126,10 @@ def calibrate(*, epsilon: float, delta: float, sampling_rate: float, steps: int,
     noise = _rounded_up(_least_noise(rdp_price, epsilon, rough, _TOLERANCE))
     final: Callable[[float], float] = rdp_price
     if accountant == "prv":
+
         def final(noise: float) -> float:
             return _priced(noise, sampling_rate, steps, delta, accountant)
+
         noise = _rounded_up(_least_noise(final, epsilon, noise, _TOLERANCE))
     while final(noise) > epsilon:  # rounding never costs privacy, whatever the search did
         noise = _rounded_up(noise * 1.0001)

@@ -39,9 +39,7 @@ class Randomness(Protocol):
         """Draw who takes part, `(records,)`: each record independently with probability `rate`."""
         ...
 
-    def gaussian(
-        self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None
-    ) -> "torch.Tensor":
+    def gaussian(self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
         """Draw a tensor of `shape` with mean 0 and standard deviation `std` (float32 unless said)."""
         ...
 
@@ -72,9 +70,7 @@ class SimulatedRandomness:
         """Draw who takes part, `(records,)`."""
         return self._generator.random(records) < rate
 
-    def gaussian(
-        self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None
-    ) -> "torch.Tensor":
+    def gaussian(self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
         """Draw a tensor of `shape` with mean 0 and standard deviation `std`."""
         import torch
 
@@ -101,9 +97,7 @@ class OsRandomness:
         """Draw who takes part, `(records,)`; rate 1 takes everybody."""
         return _uniform(records) < rate
 
-    def gaussian(
-        self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None
-    ) -> "torch.Tensor":
+    def gaussian(self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
         """Draw a tensor of `shape` with mean 0 and standard deviation `std`."""
         import torch
 
@@ -121,17 +115,17 @@ class OsRandomness:
 
 
 @contextmanager
-def torch_seeded(randomness: Randomness, devices: "Sequence[torch.device]" = ()) -> Iterator[None]:
+def torch_seeded(randomness: Randomness, devices: Sequence[int] = ()) -> Iterator[None]:
     """Seed torch's global generators, which dropout draws from, and put them back afterwards.
 
-    `devices` are the accelerators in use. Without any, only the CPU's generator is touched: seeding all costs ten times
+    `devices` are the numbers of the accelerators in use. Without any, only the CPU's generator is touched: seeding all costs ten times
     as much, which counts where a round of a small site takes milliseconds.
     """
     import torch
 
     seed = int.from_bytes(np.packbits(randomness.poisson_mask(63, 0.5)).tobytes(), "big") >> 1
     if devices:
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(list(devices)):
             torch.manual_seed(seed)
             yield
         return

@@ -99,9 +99,7 @@ def plan_record_dp(
     expected_batch = min(batch, records)
     rate = expected_batch / records
     steps = max(1, round(epochs * records / expected_batch))
-    noise = calibrate(
-        epsilon=epsilon, delta=delta, sampling_rate=rate, steps=rounds * steps, accountant=accountant
-    )
+    noise = calibrate(epsilon=epsilon, delta=delta, sampling_rate=rate, steps=rounds * steps, accountant=accountant)
     whole_job = SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=rounds * steps)
     return RecordPlan(
         records=records,

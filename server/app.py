@@ -17,8 +17,9 @@ from flwr.serverapp import Grid, ServerApp
 import hedgerow
 from hedgerow.errors import CODES, HedgerowError, Misconfigured
 from hedgerow.evaluation import evaluate
-from hedgerow.events import EventLog, Listener, RunFinished, RunStarted, read_events
+from hedgerow.events import EventLog, Listener, RunFinished, RunStarted
 from hedgerow.job import Job
+from hedgerow.run import Run
 from hedgerow.runs import RunFolder
 from hedgerow.server.round import GlobalState
 from hedgerow.server.strategy import Strategy
@@ -133,25 +134,17 @@ def run_started(task: Task, folder: RunFolder, *, sites: int, command: str = "",
 
 def run_finished(folder: RunFolder, *, seconds: float, error: BaseException | None = None) -> RunFinished:
     """The last event of a run, from what the folder holds: final metrics, model and the sites' spending."""
-    final: dict[str, float] = {}
-    epsilon: dict[str, float] = {}
-    for event in read_events(folder.events):
-        if event["event"] == "evaluated":
-            final = event["metrics"]
-        elif event["event"] == "budget-spent":
-            epsilon[event["site"]] = event["epsilon"]
-    rounds = folder.rounds()
-    last = max(rounds, default=0)
+    run = Run(folder.path)
     code = error.code if isinstance(error, HedgerowError) else "E900" if error else ""
     if isinstance(error, KeyboardInterrupt):
         code = "E901"
     reason = error.message if isinstance(error, HedgerowError) else CODES[code] if code else ""
     return RunFinished(
         status="finished" if error is None else "interrupted" if code == "E901" else "failed",
-        rounds=last,
-        final=final,
-        model_sha256=rounds.get(last, ""),
-        epsilon=epsilon,
+        rounds=run.rounds,
+        final=run.final,
+        model_sha256=run.model_sha256,
+        epsilon=run.epsilon,
         seconds=round(seconds, 3),
         code=code,
         reason=reason,

@@ -124,9 +124,7 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
 def _tell_start(stage: Stage, command: str) -> None:
     log = EventLog(stage.folder.events, listeners=stage.listeners)
     attackers = sorted(stage.sites[index].name for index in attacker_indices(stage.scenario))
-    log.append(
-        run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attacker_sites=attackers)
-    )
+    log.append(run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attacker_sites=attackers))
     for site in stage.sites:
         data = stage.task.data(site)
         labels = np.bincount(data.train.y, minlength=len(stage.task.labels)).tolist() if len(data.train) else []

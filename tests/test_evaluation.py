@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hedgerow.evaluation import BATCH, evaluate, evaluated, wilson
+from hedgerow.evaluation import BATCH, evaluate, evaluated
 from hedgerow.task import Data, Site, Split, Task
+from hedgerow.wilson import wilson
 
 
 class Signs(Task):

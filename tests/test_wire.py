@@ -167,6 +167,7 @@ BAD: dict[str, tuple[str, Callable[[], RecordDict | Error]]] = {
     "a scalar": ("E301", lambda: flat(Array(np.array(1, np.float32)))),
     "ten times the size": ("E301", lambda: flat(Array(np.zeros(80, np.float32)))),
     "far beyond the size": ("E301", lambda: flat(Array(np.zeros(100_000, np.float32)))),
+    "a megabyte of garbage, which nobody decodes": ("E301", lambda: flat(raw(b"x" * 1_000_000))),
     "float64": ("E302", lambda: flat(Array(MODEL.astype(np.float64)))),
     "float16": ("E302", lambda: flat(Array(MODEL.astype(np.float16)))),
     "big-endian": ("E302", lambda: flat(Array(MODEL.astype(">f4")))),

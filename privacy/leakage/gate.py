@@ -88,9 +88,7 @@ class Gate:
         passed = worst <= self.limit
         verdict = "passed" if passed else "failed"
         text = f"{self}: {verdict}, at most {worst:.3g} ({where})"
-        return GateResult(
-            passed=passed, measured=worst, limit=self.limit, text=f"{text}. {rough}" if rough else text
-        )
+        return GateResult(passed=passed, measured=worst, limit=self.limit, text=f"{text}. {rough}" if rough else text)
 
     def _failed(self, reason: str) -> GateResult:
         return GateResult(passed=False, measured=None, limit=self.limit, text=f"{self}: failed, {reason}")

@@ -22,8 +22,16 @@ from hedgerow.errors import Misconfigured
 from hedgerow.privacy.leakage.roc import Counts, Floats, Tally, allowed_false_alarms, roc, scores_of, tally
 
 __all__ = [
-    "FEW", "ROUGH", "UNRESOLVABLE", "Interval", "Spread", "TprAt", "bootstrap", "conservative_auc",
-    "conservative_tpr", "replicate",
+    "FEW",
+    "ROUGH",
+    "UNRESOLVABLE",
+    "Interval",
+    "Spread",
+    "TprAt",
+    "bootstrap",
+    "conservative_auc",
+    "conservative_tpr",
+    "replicate",
 ]
 
 FEW = 10  # below this many records a resample repeats the same few values and its spread means little
@@ -153,9 +161,7 @@ def conservative_auc(members: ArrayLike, nonmembers: ArrayLike, *, confidence: f
     return Interval(value=curve.auc, low=low, high=high, confidence=confidence)
 
 
-def conservative_tpr(
-    members: ArrayLike, nonmembers: ArrayLike, fpr: float, *, confidence: float = 0.95
-) -> Interval:
+def conservative_tpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float, *, confidence: float = 0.95) -> Interval:
     """An interval for the true positive rate at `fpr` that may be quoted in a claim.
 
     Guarantee: covers the best rate that any threshold with a *true* false positive rate of at most `fpr` reaches,
@@ -183,9 +189,7 @@ def conservative_tpr(
     return Interval(value=value, low=min(low, value), high=max(high, value), confidence=confidence)
 
 
-def _resampled(
-    ranks: Tally, allowed: Sequence[int], resamples: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
+def _resampled(ranks: Tally, allowed: Sequence[int], resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     ranks = _merged(ranks)
     largest = max(ranks.thresholds, len(ranks.members), len(ranks.nonmembers))
     block = max(1, CELLS // largest)

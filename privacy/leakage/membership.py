@@ -68,9 +68,7 @@ def measure(
     figure measures how the populations differ. Raises as `bootstrap`, with the scope as the place.
     """
     try:
-        spread = bootstrap(
-            member_scores, nonmember_scores, fprs, rng=rng, confidence=confidence, resamples=resamples
-        )
+        spread = bootstrap(member_scores, nonmember_scores, fprs, rng=rng, confidence=confidence, resamples=resamples)
     except Misconfigured as error:
         raise Misconfigured(error.code, error.message, place=f"{scope}: {error.place}", hint=error.hint) from error
     curve = roc(member_scores, nonmember_scores)

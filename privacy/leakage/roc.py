@@ -118,7 +118,9 @@ def scores_of(values: ArrayLike, place: str) -> Floats:
         raise Misconfigured("E125", "no scores: leakage needs at least one record on each side", place=place)
     if np.isnan(scores).any():
         raise Misconfigured(
-            "E123", f"{int(np.isnan(scores).sum())} of {scores.size} scores are not numbers", place=place,
+            "E123",
+            f"{int(np.isnan(scores).sum())} of {scores.size} scores are not numbers",
+            place=place,
             hint="a model that diverged cannot be measured",
         )
     return scores

@@ -100,8 +100,8 @@ def _load(task: Task, site: Site) -> Data | Finding:
         return Finding.of(error)
     except Exception as error:  # whatever a user's own code raises is a finding, not a crash
         return Finding(level="error", code="E120", message=f"data(site) raised {type(error).__name__}: {error}")
-    if not isinstance(data, Data):
-        what = f"data(site) returned {type(data).__name__}"
+    if not isinstance(data, Data) or not isinstance(data.train, Split) or not isinstance(data.test, Split):
+        what = f"data(site) returned {type(data).__name__}, not Data of two Splits"
         return Finding(level="error", code="E126", message=what, hint="return hedgerow.Data(train=…, test=…)")
     return data
 
@@ -113,7 +113,12 @@ def _held_out(task: Task) -> SiteFacts | Finding | None:
         return Finding.of(error)
     except Exception as error:  # as above
         return Finding(level="error", code="E120", message=f"held_out() raised {type(error).__name__}: {error}")
-    if split is None or not len(split):
+    if split is None:
+        return None
+    if not isinstance(split, Split):
+        what = f"held_out() returned {type(split).__name__}"
+        return Finding(level="error", code="E126", message=what, hint="return hedgerow.Split(x, y), or None")
+    if not len(split):
         return None
     return _facts("the server (held out)", Data(train=split, test=split.take(np.arange(0))))
 

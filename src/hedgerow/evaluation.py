@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hedgerow.events import Evaluated
 from hedgerow.task import Split, Task
+from hedgerow.wilson import wilson
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["evaluate", "wilson"]
+__all__ = ["evaluate", "evaluated"]
 
 BATCH = 4096
-
-
-def wilson(share: float, records: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The Wilson score interval of a share of `records` (Wilson 1927; Brown, Cai and DasGupta 2001, eq. 4).
-
-    >>> low, high = wilson(0.9, 360)
-    >>> round(low, 3), round(high, 3)
-    (0.865, 0.927)
-    """
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    centre = (share + z * z / (2 * records)) / (1 + z * z / records)
-    half = z / (1 + z * z / records) * math.sqrt(share * (1 - share) / records + z * z / (4 * records * records))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def evaluate(task: Task, model: torch.nn.Module, records: Split, *, round: int) -> Evaluated:

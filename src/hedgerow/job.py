@@ -203,7 +203,7 @@ def _refuse_contradictions(job: Job) -> None:
                 "E105",
                 "evaluate = 'sites' would release metrics that the privacy budget does not pay for",
                 place="evaluate",
-                hint="write evaluate = \"server\" or \"none\"",
+                hint='write evaluate = "server" or "none"',
             )
         if job.aggregate.weights == "examples":
             raise Misconfigured(

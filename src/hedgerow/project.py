@@ -38,9 +38,7 @@ class Project:
         """
         folder = Path(path)
         if not folder.is_dir():
-            raise Misconfigured(
-                "E110", f"there is no folder '{path}'", hint="make a project with: hedgerow new NAME"
-            )
+            raise Misconfigured("E110", f"there is no folder '{path}'", hint="make a project with: hedgerow new NAME")
         tree = read_toml(folder / "pyproject.toml")
         components = table(tree, "tool", "flwr", "app", "components")
         server, client = components.get("serverapp"), components.get("clientapp")

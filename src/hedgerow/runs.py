@@ -148,6 +148,10 @@ class RunFolder:
         return self.path.name
 
     @property
+    def _durable(self) -> bool:
+        return self.scenario is None
+
+    @property
     def events(self) -> Path:
         return self.path / "events.jsonl"
 
@@ -187,7 +191,7 @@ class RunFolder:
             "shapes": layout.shapes,
             "rounds": rounds,
         }
-        write_whole(self.path / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n")
+        write_whole(self.path / "manifest.json", json.dumps(manifest, indent=1).encode() + b"\n", durable=self._durable)
         self._prune(rounds)
         return sha256
 
@@ -237,7 +241,7 @@ class RunFolder:
         sha256 = hashlib.sha256(data).hexdigest()
         target = self.path / "models" / f"{sha256}.safetensors"
         if not target.exists():
-            write_whole(target, data)
+            write_whole(target, data, durable=self._durable)
         return sha256
 
     def _read_tensors(self, sha256: str) -> dict[str, np.ndarray]:
@@ -292,8 +296,10 @@ def list_runs(parent: Path) -> list[RunFolder]:
     return found
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside the place, fsync, rename into it: a crash or a full disk leaves the old file.
+def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Write beside the place and rename into it: a crash or a full disk leaves the old file.
+
+    `durable` also outlives a loss of power, for the price of two fsyncs; a simulation can be run again instead.
 
     Raises:
         Exhausted: E503, E504.
@@ -303,13 +309,24 @@ def write_whole(path: Path, data: bytes) -> None:
         try:
             with open(handle, "wb") as file:
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
+            if durable:
+                _sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -250,9 +250,7 @@ def _wants_float(kind: Any) -> bool:
     return kind is float or (isinstance(kind, types.UnionType) and float in typing.get_args(kind))
 
 
-def _check(
-    field: dataclasses.Field[Any], kind: Any, value: Any, name: str, locate: Locate = lambda key: ""
-) -> None:
+def _check(field: dataclasses.Field[Any], kind: Any, value: Any, name: str, locate: Locate = lambda key: "") -> None:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:  # what TOML and Flower can carry
         raise Misconfigured("E103", f"'{name}' does not fit into 64 bits", place=locate(name))
     if isinstance(kind, types.UnionType):

@@ -361,9 +361,7 @@ def test_threads_of_one_process_share_a_ledger_without_overspending(path: Path) 
 
 @settings(max_examples=15, deadline=None)
 @given(
-    moves=st.lists(
-        st.tuples(st.sampled_from(["reserve", "release", "void", "reopen"]), st.integers(0, 5)), max_size=25
-    )
+    moves=st.lists(st.tuples(st.sampled_from(["reserve", "release", "void", "reopen"]), st.integers(0, 5)), max_size=25)
 )
 def test_any_sequence_of_operations_counts_exactly_what_was_not_voided(
     tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, int]]

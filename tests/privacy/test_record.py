@@ -139,9 +139,7 @@ def test_a_step_equals_opacus_own_optimizer_on_the_same_batch() -> None:
 @given(records=st.integers(1, 300), share=st.floats(0.0, 1.0))
 def test_the_rate_is_exactly_batch_over_records_for_any_size(records: int, share: float) -> None:
     batch = max(1, round(share * records))
-    plan = plan_record_dp(
-        records=records, batch=batch, epochs=1e-9, rounds=1, epsilon=1e9, delta=1e-4, clip=1.0
-    )
+    plan = plan_record_dp(records=records, batch=batch, epochs=1e-9, rounds=1, epsilon=1e9, delta=1e-4, clip=1.0)
     assert plan.sampling_rate == batch / records
     assert plan.expected_batch == batch
     assert plan.steps_per_round == 1
@@ -198,9 +196,7 @@ def test_batches_are_poisson_samples_not_fixed_sizes() -> None:
     steps, x, y = 300, *data(40)
     plan = replace(PLAN, records=40, expected_batch=10, sampling_rate=0.25, steps_per_round=steps)
     model = nn.Linear(6, 3)
-    private_steps(
-        model, x, y, plan=plan, loss=counting, make_optimizer=plain, randomness=SimulatedRandomness(11)
-    )
+    private_steps(model, x, y, plan=plan, loss=counting, make_optimizer=plain, randomness=SimulatedRandomness(11))
     assert abs(np.mean(sizes) - 10) < 5 * math.sqrt(7.5 / steps)
     assert abs(np.var(sizes) / 7.5 - 1) < 5 * math.sqrt(2 / steps)
 

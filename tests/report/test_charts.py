@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from hedgerow.report.charts import Bar, Series, bars, columns, lines, thinned
 from hedgerow.report.heatmap import heatmap
-from hedgerow.report.roc import Ceiling, Curve, roc_chart, wilson
+from hedgerow.report.roc import Ceiling, Curve, roc_chart
 from hedgerow.report.summary import Interval, Leak, TprAt
 from hedgerow.report.svg import HEIGHT, WIDTH, Axis, ticks
+from hedgerow.wilson import wilson
 
 HOSTILE = "<script>alert(1)</script>"
 AUC = Interval(value=0.6, low=0.55, high=0.65, confidence=0.95)

@@ -69,8 +69,9 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
     if defence.hostile_sites and defence.hostile_received:
         excluded, received = defence.hostile_excluded, defence.hostile_received
         figure, unit = f"{excluded} of {received}", "hostile updates excluded"
-        text += f"{excluded} of {received} hostile updates excluded, "
-        text += f"{defence.honest_excluded or 'none'} of {defence.honest_received} honest ones too."
+        honest = f"{defence.honest_excluded} of {defence.honest_received} honest ones too"
+        honest = honest if defence.honest_excluded else "and no honest one"
+        text += f"{excluded} of {received} hostile updates excluded, {honest}."
         if not excluded and run.job.get("aggregate.rule") in _OUTVOTING:
             text += " This rule outvotes hostile updates rather than excluding them."
         if defence.hostile_weight:

@@ -8,6 +8,8 @@ from hedgerow.report.summary import Interval, Scalar
 
 __all__ = ["Raw", "entries", "interval", "number", "numbers", "scalars", "text", "texts", "whole", "wholes"]
 
+MOST = 2**53
+
 Raw = Mapping[str, Any]  # an event as json.loads returns it; nothing untyped leaves the parser
 
 
@@ -30,9 +32,9 @@ def number(raw: Raw, key: str) -> float | None:
 
 
 def whole(raw: Raw, key: str) -> int | None:
-    """The whole number under a key, or None."""
+    """The whole number under a key, or None; a count beyond what a double holds exactly is none."""
     value = number(raw, key)
-    return None if value is None else int(value)
+    return None if value is None or abs(value) > MOST else int(value)
 
 
 def texts(raw: Raw, key: str) -> tuple[str, ...]:

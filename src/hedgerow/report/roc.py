@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from hedgerow.report.summary import Leak
 from hedgerow.report.svg import HEIGHT, Axis, drawing, element, frame, label, line_path
+from hedgerow.wilson import wilson
 
-__all__ = ["Ceiling", "Curve", "roc_chart", "wilson"]
+__all__ = ["Ceiling", "Curve", "roc_chart"]
 
 _LEAST_SHARE = 1e-4
 
@@ -35,20 +36,6 @@ class Ceiling:
         """
         grown = math.exp(min(self.epsilon, 700.0)) * fpr + self.delta
         return min(1.0, grown, 1 - math.exp(-self.epsilon) * (1 - self.delta - fpr))
-
-
-def wilson(share: float, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share among `trials` records (Wilson 1927).
-
-    >>> [round(end, 3) for end in wilson(0.5, 100)]
-    [0.404, 0.596]
-    """
-    if trials < 1:
-        return 0.0, 1.0
-    middle = share + z * z / (2 * trials)
-    reach = z * math.sqrt(share * (1 - share) / trials + (z / (2.0 * trials)) ** 2)
-    scale = 1 + z * z / trials
-    return max(0.0, (middle - reach) / scale), min(1.0, (middle + reach) / scale)
 
 
 def roc_chart(name: str, title: str, description: str, curves: Sequence[Curve], ceiling: Ceiling | None) -> str:

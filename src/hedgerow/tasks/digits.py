@@ -39,9 +39,9 @@ class Digits(PooledTask):
 
 
 def digits(hidden: int = 128, test_fraction: float = 0.2) -> PooledTask:
-    """Recognise handwritten digits; `hidden=0` is softmax regression. Pixels count 0 … 16 and are divided by that public constant.
+    """Recognise handwritten digits; `hidden=0` is softmax regression.
 
-    The same records are held out whatever the scenario's seed.
+    Pixels count 0 … 16 and are divided by that public constant. The same records are held out whatever the scenario's seed.
 
     Raises:
         Misconfigured: E103 for a width below 0 or a fraction outside [0, 1), E107 where scikit-learn is missing.
@@ -60,9 +60,7 @@ def _pool(test_fraction: float) -> Data:
     try:
         from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # scikit-learn ships no types
     except ImportError:
-        raise Misconfigured(
-            "E107", "the digits come with scikit-learn", hint="pip install 'hedgerow[full]'"
-        ) from None
+        raise Misconfigured("E107", "the digits come with scikit-learn", hint="pip install 'hedgerow[full]'") from None
     x, y = load_digits(return_X_y=True)
     records = Split((x / 16).astype(np.float32), y.astype(np.int64))
     train, test = hold_out(records.y, test_fraction)

@@ -50,9 +50,7 @@ def images(
             "E120", f"there is no folder {folder.name}", place=str(folder), hint="give the folder with one per label"
         )
     homes = _folders(folder) if site else [folder]
-    files = [
-        (file, label.name, home.name) for home in homes for label in _folders(home) for file in _images(label)
-    ]
+    files = [(file, label.name, home.name) for home in homes for label in _folders(home) for file in _images(label)]
     labels = tuple(sorted({label.name for home in homes for label in _folders(home)}))
     _refuse_few(folder, labels, {label for _, label, _ in files})
     x = np.empty((len(files), channels, *size), np.float32)
@@ -73,9 +71,7 @@ def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError:
-        raise Misconfigured(
-            "E107", "reading images needs Pillow", hint="pip install 'hedgerow[full]'"
-        ) from None
+        raise Misconfigured("E107", "reading images needs Pillow", hint="pip install 'hedgerow[full]'") from None
     return Image
 
 

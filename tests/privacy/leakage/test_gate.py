@@ -46,9 +46,24 @@ def test_a_sentence_is_read_and_written_back(sentence: str, gate: Gate) -> None:
 
 @pytest.mark.parametrize(
     "sentence",
-    ["", "auc", "auc < 0.5", "auc >= 0.5", "auc@0.01 <= 0.5", "tpr <= 0.03", "tpr@0 <= 0.03", "tpr@1 <= 0.03",
-     "tpr@1.5 <= 0.03", "tpr@0.01 <= 3", "tpr@0.01 <= -1", "tpr@0.01 <= nan", "auc <= inf", "auc <= 0.5, auc <= 0.6",
-     "epsilon <= 3", "auc <= 0.5 or else"],
+    [
+        "",
+        "auc",
+        "auc < 0.5",
+        "auc >= 0.5",
+        "auc@0.01 <= 0.5",
+        "tpr <= 0.03",
+        "tpr@0 <= 0.03",
+        "tpr@1 <= 0.03",
+        "tpr@1.5 <= 0.03",
+        "tpr@0.01 <= 3",
+        "tpr@0.01 <= -1",
+        "tpr@0.01 <= nan",
+        "auc <= inf",
+        "auc <= 0.5, auc <= 0.6",
+        "epsilon <= 3",
+        "auc <= 0.5 or else",
+    ],
 )
 def test_anything_else_is_refused_with_an_example(sentence: str) -> None:
     with pytest.raises(Misconfigured) as caught:

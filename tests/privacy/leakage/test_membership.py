@@ -63,8 +63,14 @@ def test_held_out_against_held_out_is_accused_no_more_often_than_stated() -> Non
     # intervals far too wide (one of 170).
     model = linear(4)
     results = [
-        loss_threshold(model, {"north": records(2 * k, 60)}, records(2 * k + 1, 60), loss=per_record,
-                       rng=np.random.default_rng(k), resamples=200)[0]
+        loss_threshold(
+            model,
+            {"north": records(2 * k, 60)},
+            records(2 * k + 1, 60),
+            loss=per_record,
+            rng=np.random.default_rng(k),
+            resamples=200,
+        )[0]
         for k in range(100, 200)
     ]
     assert 1 <= sum(not result.auc.low <= 0.5 <= result.auc.high for result in results) <= 11
@@ -78,11 +84,11 @@ def test_a_site_with_one_easy_label_is_not_accused_and_a_site_with_one_hard_labe
         model.bias.copy_(torch.tensor([3.0, 0.0, 0.0, 0.0, 0.0]))
         model.weight[:, 0] = torch.randn(CLASSES, generator=torch.Generator().manual_seed(1)) / 2
     x, y = records(7, 2000)
-    members = {"easy": (x[:1000][y[:1000] == 0], y[:1000][y[:1000] == 0]),
-               "hard": (x[:1000][y[:1000] == 1], y[:1000][y[:1000] == 1])}
-    _, easy, hard = loss_threshold(
-        model, members, (x[1000:], y[1000:]), loss=per_record, rng=np.random.default_rng(0)
-    )
+    members = {
+        "easy": (x[:1000][y[:1000] == 0], y[:1000][y[:1000] == 0]),
+        "hard": (x[:1000][y[:1000] == 1], y[:1000][y[:1000] == 1]),
+    }
+    _, easy, hard = loss_threshold(model, members, (x[1000:], y[1000:]), loss=per_record, rng=np.random.default_rng(0))
     assert easy.auc.low < 0.5 < easy.auc.high
     assert hard.auc.low < 0.5 < hard.auc.high
     assert easy.nonmembers == int((y[1000:] == 0).sum())
@@ -160,16 +166,22 @@ def test_a_diverged_model_is_refused_and_the_scope_is_named() -> None:
 
 def test_a_site_with_one_record_is_measured_and_a_site_with_none_is_left_out() -> None:
     results = loss_threshold(
-        linear(1), {"empty": records(1, 0), "lone": records(2, 1), "north": records(3, 30)}, records(4, 50),
-        loss=per_record, rng=np.random.default_rng(0),
+        linear(1),
+        {"empty": records(1, 0), "lone": records(2, 1), "north": records(3, 30)},
+        records(4, 50),
+        loss=per_record,
+        rng=np.random.default_rng(0),
     )
     assert [(result.scope, result.members) for result in results] == [(ALL_SITES, 31), ("lone", 1), ("north", 30)]
     assert (results[1].auc.low, results[1].auc.high) == (0.0, 1.0)
 
 
 def test_nothing_to_compare_is_refused() -> None:
-    for members, heldout in [({}, records(1, 5)), ({"north": records(1, 0)}, records(1, 5)),
-                             ({"north": records(1, 5)}, records(1, 0))]:
+    for members, heldout in [
+        ({}, records(1, 5)),
+        ({"north": records(1, 0)}, records(1, 5)),
+        ({"north": records(1, 5)}, records(1, 0)),
+    ]:
         with pytest.raises(Misconfigured, match="E125"):
             loss_threshold(linear(1), members, heldout, loss=per_record, rng=np.random.default_rng(0))
 
