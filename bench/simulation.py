@@ -3,8 +3,8 @@
     python bench/simulation.py                 # 10 sites x 20 rounds and 100 sites x 50 rounds, about five minutes
     python bench/simulation.py --part overhead # a message without training, and memory over rounds; no Ray needed
 
-The app is a plain Flower app: digits, Dirichlet 0.5, an MLP 64-128-10, one local epoch of SGD with batches of 32, Flower's
-own FedAvg, everyone every round, evaluation at the server after every round.
+The app is a plain Flower app: digits, Dirichlet 0.5, an MLP 64-128-10, one local epoch of SGD with batches of 32,
+Flower's own FedAvg, everyone every round, evaluation at the server after every round.
 """
 
 import argparse
@@ -33,11 +33,11 @@ def flower_app(sites: int, rounds: int) -> tuple[ServerApp, ClientApp, Callable[
     """A Flower app as its quickstart writes it, and how to read the final accuracy."""
     client, server = ClientApp(), ServerApp()
     accuracy: list[float] = []
+    task = split(digits(), Scenario(sites=sites))
 
     @client.train()
     def train(message: Message, context: Context) -> Message:
         torch.set_num_threads(1)
-        task = _task(int(context.node_config["num-partitions"]))
         index = int(context.node_config["partition-id"])
         data = task.data(Site(name=str(index), index=index, count=int(context.node_config["num-partitions"]))).train
         model = task.model()
@@ -61,7 +61,6 @@ def flower_app(sites: int, rounds: int) -> tuple[ServerApp, ClientApp, Callable[
     @server.main()
     def main(grid: Grid, context: Context) -> None:
         torch.manual_seed(0)
-        task = _task(sites)
         model = task.model()
         held_out = task.held_out()
         assert held_out is not None
@@ -77,12 +76,6 @@ def flower_app(sites: int, rounds: int) -> tuple[ServerApp, ClientApp, Callable[
         strategy.start(grid, ArrayRecord(model.state_dict()), num_rounds=rounds, evaluate_fn=evaluate)
 
     return server, client, lambda: accuracy[-1]
-
-
-def _task(sites: int, cache: dict[int, object] = {}):  # type: ignore[no-untyped-def]  # noqa: B006  (a process-wide cache)
-    if sites not in cache:
-        cache[sites] = split(digits(), Scenario(sites=sites))
-    return cache[sites]
 
 
 def against_ray(sites: int, rounds: int) -> None:
@@ -115,13 +108,11 @@ def against_ray(sites: int, rounds: int) -> None:
         return time.perf_counter() - start, run.final["accuracy"]
 
     here()  # warm: imports and scikit-learn's file are no part of either side
-    (quick, a), (slow, b), (job_seconds, c) = here(), ray(), ours()
+    (quick, a), (slow, b), (whole, c) = here(), ray(), ours()
     print(f"{sites} sites x {rounds} rounds")
     print(f"  Flower app on Ray (Flower 1.41)   {slow:8.2f} s   accuracy {b:.4f}")
     print(f"  the same app in-process           {quick:8.2f} s   accuracy {a:.4f}   {slow / quick:6.1f} x faster")
-    print(
-        f"  a Hedgerow job, whole run         {job_seconds:8.2f} s   accuracy {c:.4f}   {slow / job_seconds:6.1f} x faster"
-    )
+    print(f"  a Hedgerow job, whole run         {whole:8.2f} s   accuracy {c:.4f}   {slow / whole:6.1f} x faster")
 
 
 def _job(rounds: int, *, momentum: float = 0.0) -> Job:
@@ -170,9 +161,8 @@ def overhead() -> None:
 
     run_simulation(server, client, sites)
     print(f"{sites} sites x {rounds} rounds, 10,000 parameters, no training")
-    print(
-        f"  a message there and back          {1e3 * min(seconds) / sites:8.3f} ms (best round), {1e3 * np.median(seconds) / sites:.3f} ms (median)"
-    )
+    best, usual = 1e3 * min(seconds) / sites, 1e3 * float(np.median(seconds)) / sites
+    print(f"  a message there and back          {best:8.3f} ms (best round), {usual:.3f} ms (median)")
     print(f"  resident memory after each round  {' '.join(f'{value / 1024:.0f}' for value in resident)} MB")
 
     job = Job(rounds=rounds, privacy=Privacy(unit="none"), secure=Secure(mode="off"), aggregate=Aggregate(byzantine=1))

@@ -118,8 +118,8 @@ class OsRandomness:
 def torch_seeded(randomness: Randomness, devices: Sequence[int] = ()) -> Iterator[None]:
     """Seed torch's global generators, which dropout draws from, and put them back afterwards.
 
-    `devices` are the numbers of the accelerators in use. Without any, only the CPU's generator is touched: seeding all costs ten times
-    as much, which counts where a round of a small site takes milliseconds.
+    `devices` are the numbers of the accelerators in use. Without any, only the CPU's generator is touched: seeding all
+    costs ten times as much, which counts where a round of a small site takes milliseconds.
     """
     import torch
 

@@ -61,9 +61,9 @@ def simulate(
 ) -> Run:
     """Run `job` on `task` with simulated sites and return the finished run, its report written.
 
-    A task whose records are in one pool (the ready ones) is split as the scenario says. `engine` is `in-process`, `ray`,
-    or `local` (real Flower servers and a process per site, which needs `project`, the folder of the app). The same seed
-    gives the same model on each.
+    A task whose records are in one pool (the ready ones) is split as the scenario says. `engine` is `in-process`,
+    `ray`, or `local` (real Flower servers and a process per site, which needs `project`, the folder of the app). The
+    same seed gives the same model on each.
 
     Raises:
         Misconfigured: whatever `hedgerow check` would call an error; nothing was written then.

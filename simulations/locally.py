@@ -29,8 +29,8 @@ def local_rounds(stage: Stage) -> None:
     Hostile sites run their own command; the project's code knows of no attack.
 
     Raises:
-        Misconfigured: E111 a run without a project folder, and as `run_local`. Exhausted, HedgerowError: as `run_local`,
-            and the ServerApp's own error.
+        Misconfigured: E111 a run without a project folder, and as `run_local`.
+        Exhausted, HedgerowError: as `run_local`, and the ServerApp's own error.
     """
     folder = stage.folder
     project = Path(folder.project)

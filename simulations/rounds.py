@@ -94,7 +94,7 @@ def ray_rounds(stage: Stage) -> None:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread: two sum in another order, so the bytes would depend on the machine; small models lose by them."""
+    """One torch thread: two sum in another order, so the bytes would depend on the machine, and small models lose."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -79,7 +79,7 @@ def own_copy(message: flwr.app.Message) -> flwr.app.Message:
     """
     copy = object.__new__(type(message))
     copy.__dict__.update(message.__dict__)
-    copy.__dict__["_content"] = _own_record(message.content)
+    copy.__dict__["_content"] = _own_record(message.content) if message.has_content() else None
     return copy
 
 

@@ -208,7 +208,7 @@ def _refuse_contradictions(job: Job) -> None:
         if job.aggregate.weights == "examples":
             raise Misconfigured(
                 "E105",
-                "aggregate.weights = 'examples' would release each site's count, which the budget does not pay for",
+                "aggregate.weights = 'examples' needs each site's count, which a private reply does not carry",
                 place="aggregate.weights",
                 hint='write aggregate.weights = "uniform"',
             )

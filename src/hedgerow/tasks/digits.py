@@ -41,7 +41,8 @@ class Digits(PooledTask):
 def digits(hidden: int = 128, test_fraction: float = 0.2) -> PooledTask:
     """Recognise handwritten digits; `hidden=0` is softmax regression.
 
-    Pixels count 0 … 16 and are divided by that public constant. The same records are held out whatever the scenario's seed.
+    Pixels count 0 … 16 and are divided by that public constant. The same records are held out whatever the scenario's
+    seed.
 
     Raises:
         Misconfigured: E103 for a width below 0 or a fraction outside [0, 1), E107 where scikit-learn is missing.
