@@ -6,6 +6,7 @@ answer with full parameters, ours with updates.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +29,8 @@ from hedgerow.update import Layout, Vector
 from hedgerow.wire import Reply, Request, model_record, read_reply, record_bytes, request_content
 
 __all__ = ["Strategy"]
+
+log = logging.getLogger("hedgerow.server")
 
 VOID_LIMIT = 3  # rounds in a row that released nothing: going on would only spend the sites' time
 
@@ -239,6 +242,7 @@ class Strategy(FlowerStrategy):
     def _select(self, grid: Grid, server_round: int) -> list[int]:
         """Draw the cohort from the connected nodes, waiting until there are enough for the quorum."""
         waited, wait = 0.0, FIRST_WAIT
+        told = False
         while len(nodes := sorted(grid.get_node_ids())) < self.job.cohort.quorum:
             if waited >= self.job.cohort.deadline:
                 raise Exhausted(
@@ -246,6 +250,9 @@ class Strategy(FlowerStrategy):
                     f"{len(nodes)} sites are connected, but the quorum is {self.job.cohort.quorum}",
                     hint="start more sites, or lower cohort.quorum",
                 )
+            if not told:
+                told = True
+                log.warning("%d sites are connected; waiting for a quorum of %d", len(nodes), self.job.cohort.quorum)
             time.sleep(wait)
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
         wanted = math.ceil(len(nodes) * self.job.cohort.fraction * (1 + self.job.cohort.over_select) - 1e-9)

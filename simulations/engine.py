@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hedgerow.check import check_job
-from hedgerow.errors import Exhausted, HedgerowError, Misconfigured
+from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.events import DataDescribed, EventLog, Listener, RunResumed
 from hedgerow.findings import refuse_errors
 from hedgerow.job import Job
@@ -81,6 +81,7 @@ def simulate(
     """
     if engine not in ENGINES:
         raise Misconfigured("E103", f"unknown engine '{engine}'", hint="the engines are " + ", ".join(ENGINES))
+    _need_report()
     task, scenario, sites = prepare(task, Scenario() if scenario is None else scenario)
     refuse_errors(check_job(job, task, sites))
     folder = RunFolder.create(
@@ -102,19 +103,20 @@ def simulate(
 def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ()) -> Run:
     """Continue a simulated run from its last checkpoint, to the same bytes as without the stop.
 
-    A finished run is returned as it is.
+    A finished run is returned as it is, and fails again if it failed its gate.
 
     Raises:
         Misconfigured: E113 for a deployment's run or another model. Exhausted: as `simulate`; E506 if it is running.
     """
     if folder.scenario is None:
         raise Misconfigured("E113", "this run was a deployment; start its ServerApp again instead", place=folder.name)
+    _need_report()
     task, scenario, sites = prepare(task, folder.scenario)
     stage = Stage(folder=folder, task=task, scenario=scenario, sites=sites, listeners=listeners)
     with folder.lock():
         run = Run(folder.path)
         if run.status == "finished":
-            return run
+            return _through_its_gate(run)
         if not run.events("run-started"):
             _tell_start(stage, "")
         EventLog(folder.events, listeners=listeners).append(RunResumed(after_round=max(folder.rounds(), default=0)))
@@ -140,11 +142,23 @@ def _whole(stage: Stage) -> Run:
         ENGINES[stage.folder.engine](stage)
         log = EventLog(stage.folder.events, listeners=stage.listeners)
         measure_leakage(stage.folder, stage.task, stage.scenario, stage.sites, log)
-    run = Run(stage.folder.path)
+    return _through_its_gate(Run(stage.folder.path))
+
+
+def _through_its_gate(run: Run) -> Run:
     failed = next((event for event in run.events("gate-checked") if not event["passed"]), None)
     if failed is not None:
-        raise Exhausted("E507", failed["text"], place=str(run.path), hint=f"the report is {run.report}")
+        raise Exhausted("E507", f"gate {failed['text']}", place=str(run.path), hint=f"the report is {run.report}")
     return run
+
+
+def _need_report() -> None:
+    """Ask for the report's template engine before the rounds, not after them."""
+    try:
+        import jinja2  # noqa: F401  # only whether it is there
+    except ModuleNotFoundError:
+        hint = "pip install 'hedgerow[full]'"
+        raise Misconfigured("E107", "the report needs jinja2, which is not installed", hint=hint) from None
 
 
 @contextmanager
@@ -161,6 +175,6 @@ def _last_event(stage: Stage) -> Iterator[None]:
             log = EventLog(stage.folder.events, listeners=stage.listeners)
             log.append(run_finished(stage.folder, seconds=time.perf_counter() - start, error=error))
             write_report(stage.folder.path)
-        except HedgerowError:
-            if error is None:  # a full disk that already stopped the run must not hide behind its own consequences
+        except Exception:
+            if error is None:  # what already stopped the run must not hide behind its consequences: a full disk
                 raise

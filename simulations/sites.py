@@ -1,5 +1,6 @@
 """The simulated sites of a scenario: their names, their data, and the settings each one's operator would give it."""
 
+from hedgerow.errors import Misconfigured
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.settings import Scalar
@@ -15,8 +16,11 @@ def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]
     A split by column has a site for each of the column's values.
 
     Raises:
-        Misconfigured: as `partition`.
+        Misconfigured: E111 for something else than a task, and as `partition`.
     """
+    if not isinstance(task, Task):
+        hint = "give an object of a subclass of hedgerow.Task, not the class"
+        raise Misconfigured("E111", f"the task is '{type(task).__name__}', which is no hedgerow.Task", hint=hint)
     if isinstance(task, SplitTask):
         task = task.inner  # split by the project for its sites; a simulation may ask for another split
     if isinstance(task, PooledTask):

@@ -167,7 +167,7 @@ def test_noise_that_drowns_the_model_is_a_warning() -> None:
     wide = task(model=lambda self: nn.Sequential(nn.Linear(3, 500), nn.Linear(500, 2)))
     findings = check(wide, private=True, cohort__quorum=3, privacy__epsilon=0.5, local__batch=1)
     assert codes(findings) == []
-    assert "E131" in codes(findings, "warning")
+    assert "E133" in codes(findings, "warning")
 
 
 def fails(self: Task, *arguments: object) -> Any:

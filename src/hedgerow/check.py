@@ -168,7 +168,7 @@ def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
     if ratio > NOISY:
         yield Finding(
             level="warning",
-            code="E131",
+            code="E133",
             message=f"the noise is {ratio:.1f} times the largest possible step, averaged over sites: "
             "the model will learn little",
             place="privacy",

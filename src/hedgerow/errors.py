@@ -48,6 +48,7 @@ CODES: dict[str, str] = {
     "E130": "the model mixes records, so it cannot be trained with record-level privacy",
     "E131": "no noise level meets the budget",
     "E132": "delta is too large for the number of records",
+    "E133": "the noise drowns what there is to learn",
     # Refused
     "E201": "the site's privacy budget would be exceeded",
     "E202": "the job differs from the one the site approved",

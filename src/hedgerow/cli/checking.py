@@ -1,4 +1,4 @@
-"""`hedgerow check`: every finding on a line, the worst first; an error decides the exit code."""
+"""`hedgerow check`: every finding once, the worst first; the first error decides the exit code."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from hedgerow.check import check_job
-from hedgerow.errors import Misconfigured
-from hedgerow.findings import Finding
+from hedgerow.cli.answer import Failed
+from hedgerow.cli.overriding import overridden
+from hedgerow.errors import HedgerowError, Misconfigured
+from hedgerow.findings import Finding, refuse_errors
 from hedgerow.project import Project
-from hedgerow.settings import parse_overrides
 
 __all__ = ["check_project"]
 
@@ -21,28 +22,35 @@ def check_project(path: Path, config: str, scenario: str) -> tuple[Mapping[str, 
     """Check a project.
 
     Raises:
-        Misconfigured: the first error, after all findings were printed on stderr.
+        Misconfigured: what keeps the job or its data from being read. Failed: the first error among the findings, with
+            all of them.
     """
     from hedgerow.simulations.sites import prepare
 
     project = Project.open(path)
-    job = project.job(parse_overrides(config))
-    wanted = project.scenario(parse_overrides(scenario))
     task = project.task()
     if task is None:
         raise Misconfigured(
-            "E111", "this Flower app has no Hedgerow task, so there is nothing to check", place=str(path)
+            "E111",
+            "this Flower app has no Hedgerow task, so there is nothing to check",
+            place=str(path),
+            hint="run it as it is with: hedgerow sim, or flwr run",
         )
+    job = overridden(project.job(), "-c", config)
+    wanted = overridden(project.scenario(), "-s", scenario)
     task, _, sites = prepare(task, wanted)
     findings = check_job(job, task, sites)
-    words = "\n".join(map(_line, findings))
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        first = errors[0]
-        others = f"{words}\n" if len(findings) > 1 else ""
-        raise Misconfigured(first.code, f"{first.message}", place=first.place, hint=_all(first, others))
-    data = {"job_digest": job.digest(), "sites": len(sites), "findings": [_record(finding) for finding in findings]}
-    return data, f"{words}\nthe job can start: {len(sites)} sites, {job.rounds} rounds, digest {job.digest()[:12]}"
+    lines = [_line(finding) for finding in findings]
+    records = [_record(finding) for finding in findings]
+    try:
+        refuse_errors(findings)
+    except HedgerowError as error:
+        count = sum(finding.level == "error" for finding in findings)
+        closing = f"the job cannot start: {count} error{'s' if count > 1 else ''}"
+        raise Failed(error, words="\n".join([*lines, closing]), details={"findings": records}) from None
+    closing = f"the job can start: {len(sites)} sites, {job.rounds} rounds, digest {job.digest()[:12]}"
+    data = {"job_digest": job.digest(), "sites": len(sites), "findings": records}
+    return data, "\n".join([*lines, closing])
 
 
 def _line(finding: Finding) -> str:
@@ -50,10 +58,6 @@ def _line(finding: Finding) -> str:
     hint = f"\n    {finding.hint}" if finding.hint else ""
     code = f" {finding.code}" if finding.code else ""
     return f"{MARKS[finding.level]}{code}: {finding.message}{place}{hint}"
-
-
-def _all(first: Finding, others: str) -> str:
-    return f"{first.hint}\n\nall findings:\n{others}" if others else first.hint
 
 
 def _record(finding: Finding) -> dict[str, str]:

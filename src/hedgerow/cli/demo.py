@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from hedgerow.cli.overriding import command, overridden
 from hedgerow.events import Listener
 from hedgerow.job import Aggregate, Job, Local, Privacy, Secure
 from hedgerow.run import Run
@@ -42,8 +43,8 @@ def demo_task() -> PooledTask:
 def run_demo(
     *,
     runs: Path,
-    job_overrides: Mapping[str, Scalar],
-    scenario_overrides: Mapping[str, Scalar],
+    config: str,
+    scenario: str,
     listeners: Sequence[Listener],
     say: Callable[[str, Mapping[str, float]], None],
 ) -> Run:
@@ -53,15 +54,14 @@ def run_demo(
     """
     from hedgerow.simulations import simulate
 
-    job, scenario = JOB.override(job_overrides), SCENARIO.override(scenario_overrides)
     run = simulate(
-        job,
+        overridden(JOB, "-c", config),
         demo_task(),
-        scenario=scenario,
+        scenario=overridden(SCENARIO, "-s", scenario),
         runs=runs,
         listeners=listeners,
         project=DEMO,
-        command="hedgerow demo",
+        command=command("demo", "", config, scenario),
     )
     return with_twins(run, say=say)
 

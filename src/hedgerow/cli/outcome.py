@@ -19,6 +19,7 @@ def run_data(run: Run) -> dict[str, Any]:
         "run": run.name,
         "folder": str(run.path),
         "report": str(run.report),
+        "engine": run.folder.engine,
         "status": run.status,
         "rounds": run.rounds,
         "final": dict(run.final),
@@ -56,9 +57,9 @@ def run_table(runs: Path) -> tuple[Mapping[str, Any], str]:
     rows = [_row(folder) for folder in list_runs(runs)]
     if not rows:
         return {"runs": []}, f"no runs in '{runs}'; start one with: hedgerow demo"
-    width = max(len(row["run"]) for row in rows)
+    widths = {key: max(len(row[key]) for row in rows) for key in ("run", "status", "engine")}
     lines = [
-        f"{row['run']:<{width}}  {row['status']:<11}  {row['engine']:<10}  {row['rounds']:>4} rounds  {_metric(row)}"
+        "  ".join([*(f"{row[key]:<{width}}" for key, width in widths.items()), _rounds(row), _metric(row)]).rstrip()
         for row in rows
     ]
     return {"runs": rows}, "\n".join(lines)
@@ -80,6 +81,10 @@ def _row(folder: RunFolder) -> dict[str, Any]:
         "of": folder.job.rounds,
         "final": final,
     }
+
+
+def _rounds(row: Mapping[str, Any]) -> str:
+    return f"{row['rounds']:>4} of {row['of']} rounds"
 
 
 def _metric(row: Mapping[str, Any]) -> str:

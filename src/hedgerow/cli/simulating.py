@@ -9,39 +9,51 @@ from typing import Any
 
 from hedgerow.cli.demo import DEMO, demo_task, with_twins
 from hedgerow.cli.outcome import closing_words, find_run, run_data
+from hedgerow.cli.overriding import command, overridden, read_words
 from hedgerow.cli.progress import Progress
+from hedgerow.cli.sitelog import failures_once
 from hedgerow.errors import Misconfigured
 from hedgerow.events import Listener
 from hedgerow.project import Project
 from hedgerow.runs import RunFolder
-from hedgerow.settings import parse_overrides
+from hedgerow.settings import nearest
 from hedgerow.task import Task
 
 __all__ = ["resume_run", "run_project_locally", "simulate_project"]
 
+SIMULATED = ("in-process", "ray")
 REACHES_REAL_SITES = frozenset({"sites", "attack", "attackers", "strength"})
 
 
 def simulate_project(
     path: Path, engine: str, runs: Path, config: str, scenario: str, *, quiet: bool
 ) -> tuple[Mapping[str, Any], str]:
-    """Simulate a Hedgerow project, or run another Flower app in this process."""
+    """Simulate a Hedgerow project, or run another Flower app in this process.
+
+    Raises:
+        Misconfigured: E103 for another engine, and whatever keeps the project from being used.
+    """
     from hedgerow.simulations import simulate
 
+    if engine not in SIMULATED:
+        local = engine == "local"
+        hint = "real servers are started by: hedgerow local" if local else nearest(engine, SIMULATED)
+        raise Misconfigured("E103", f"unknown engine '{engine}'", place="--engine", hint=hint)
     project = Project.open(path)
     task = project.task()
     if task is None:
         return _foreign(project, engine, config, scenario)
-    run = simulate(
-        project.job(parse_overrides(config)),
-        task,
-        scenario=project.scenario(parse_overrides(scenario)),
-        engine=engine,
-        runs=runs,
-        listeners=_listeners(quiet),
-        project=str(project.folder),
-        command=_command("sim", path, config, scenario, engine),
-    )
+    with failures_once():
+        run = simulate(
+            overridden(project.job(), "-c", config),
+            task,
+            scenario=overridden(project.scenario(), "-s", scenario),
+            engine=engine,
+            runs=runs,
+            listeners=_listeners(quiet),
+            project=str(project.folder),
+            command=command("sim", str(path), config, scenario, engine),
+        )
     return run_data(run), closing_words(run)
 
 
@@ -55,28 +67,29 @@ def run_project_locally(
     """
     from hedgerow.simulations import simulate
 
-    overrides = parse_overrides(scenario)
-    for key in overrides.keys() - REACHES_REAL_SITES:
+    project = Project.open(path)
+    wanted = overridden(project.scenario(), "-s", scenario)
+    for key in sorted(read_words("-s", scenario).keys() - REACHES_REAL_SITES):
         raise Misconfigured(
             "E105",
             f"'{key}' cannot be changed from here: real sites read it from their copy of the project",
+            place="-s",
             hint="change it in [tool.hedgerow.scenario] of pyproject.toml",
         )
-    project = Project.open(path)
     task = project.task()
     if task is None:
         raise Misconfigured("E111", "this Flower app has no Hedgerow task", place=str(path), hint="use flwr run")
     if not quiet:
-        print("starting a SuperLink and a process per site; a round takes seconds, because every message does", flush=True)
+        print("starting a SuperLink and a process per site; a round takes seconds", flush=True)
     run = simulate(
-        project.job(parse_overrides(config)),
+        overridden(project.job(), "-c", config),
         task,
-        scenario=project.scenario(overrides),
+        scenario=wanted,
         engine="local",
         runs=runs,
         listeners=_listeners(quiet),
         project=str(project.folder),
-        command=_command("local", path, config, scenario),
+        command=command("local", str(path), config, scenario),
     )
     return run_data(run), closing_words(run)
 
@@ -90,11 +103,12 @@ def resume_run(runs: Path, name: str, *, quiet: bool) -> tuple[Mapping[str, Any]
     from hedgerow.simulations import resume
 
     found = find_run(runs, name)
-    if found.folder.project == DEMO:
-        run = resume(found.folder, demo_task(), listeners=_listeners(quiet))
-        run = with_twins(run, say=lambda name, final: None)
-    else:
-        run = resume(found.folder, _task_of(found.folder), listeners=_listeners(quiet))
+    with failures_once():
+        if found.folder.project == DEMO:
+            run = resume(found.folder, demo_task(), listeners=_listeners(quiet))
+            run = with_twins(run, say=lambda name, final: None)
+        else:
+            run = resume(found.folder, _task_of(found.folder), listeners=_listeners(quiet))
     return run_data(run), closing_words(run)
 
 
@@ -105,6 +119,13 @@ def _task_of(folder: RunFolder) -> Task:
             "this run was started from Python, so its task is not known here",
             place=folder.name,
             hint="continue it with hedgerow.simulations.resume(RunFolder.open(path), task)",
+        )
+    if not Path(folder.project).is_dir():
+        raise Misconfigured(
+            "E113",
+            "the run's project is not there any more",
+            place=folder.project,
+            hint="put it back, or continue with hedgerow.simulations.resume(RunFolder.open(path), task)",
         )
     task = Project.open(folder.project).task()
     if task is None:
@@ -118,23 +139,25 @@ def _foreign(project: Project, engine: str, config: str, scenario: str) -> tuple
     from hedgerow.simulations import run_simulation
 
     if engine != "in-process":
-        raise Misconfigured("E103", f"another Flower app runs in-process here, not on '{engine}'", hint="use flwr run")
-    settings = Scenario(sites=project.supernodes()).override(parse_overrides(scenario))
+        raise Misconfigured(
+            "E103",
+            f"another Flower app runs in-process here, not on '{engine}'",
+            place="--engine",
+            hint="leave --engine out, or use flwr run",
+        )
+    overrides = read_words("-s", scenario)
+    for key in overrides.keys() - {"sites"}:
+        hint = nearest(key, ["sites"]) if key not in Scenario.keys() else "-s 'sites=5' is what it can take"
+        raise Misconfigured("E101", f"'{key}' means nothing to another Flower app", place="-s", hint=hint)
+    settings = overridden(Scenario(sites=project.supernodes()), "-s", scenario)
+    run_config = project.run_config(read_words("-c", config))
     server, client = project.apps()
     start = time.perf_counter()
-    run_simulation(server, client, settings.sites, run_config=project.run_config(parse_overrides(config)))
+    run_simulation(server, client, settings.sites, run_config=run_config)
     seconds = time.perf_counter() - start
-    data = {"app": project.name, "sites": settings.sites, "seconds": round(seconds, 3)}
-    return data, f"{project.name}: {settings.sites} sites in {seconds:.1f} s"
+    data = {"app": project.name, "engine": engine, "sites": settings.sites, "seconds": round(seconds, 3)}
+    return data, f"{project.name}: {settings.sites} sites in {seconds:.1f} s, engine {engine}"
 
 
 def _listeners(quiet: bool) -> Sequence[Listener]:
     return [] if quiet else [Progress()]
-
-
-def _command(verb: str, path: Path, config: str, scenario: str, engine: str = "in-process") -> str:
-    words = [f"hedgerow {verb}", str(path)]
-    words += [f"--engine {engine}"] if engine != "in-process" else []
-    words += [f"-c '{config}'"] if config else []
-    words += [f"-s '{scenario}'"] if scenario else []
-    return " ".join(words)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import re
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +15,8 @@ import click
 import typer
 
 import hedgerow
-from hedgerow.cli.answer import answer, fail
+from hedgerow.cli.answer import INTERRUPTED, answer, fail
+from hedgerow.errors import CODES
 
 __all__ = ["app", "run"]
 
@@ -24,29 +29,53 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+# Arguments are explained in each verb's words, and defaults in the help itself: what Typer makes of them depends on the
+# versions of click and rich (a lost help, a stray backslash).
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON envelope on stdout and nothing else.")]
-Runs = Annotated[Path, typer.Option("--runs", help="The folder of the runs.")]
-JobWords = Annotated[str, typer.Option("-c", "--config", help="Change the job: 'rounds=5 privacy.epsilon=2'.")]
-ScenarioWords = Annotated[str, typer.Option("-s", "--scenario", help="Change the scenario: 'sites=100 attackers=0'.")]
-ProjectPath = Annotated[Path, typer.Argument(help="A project's folder.")]
-RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run's name or folder; the newest where left out.")]
+Runs = Annotated[
+    Path, typer.Option("--runs", help="The folder of the runs; 'runs' where left out.", show_default=False)
+]
+JobWords = Annotated[
+    str, typer.Option("-c", "--config", metavar="WORDS", help="Change the job: 'rounds=5 privacy.epsilon=2'.")
+]
+ScenarioWords = Annotated[
+    str, typer.Option("-s", "--scenario", metavar="WORDS", help="Change the scenario: 'sites=100 attackers=0'.")
+]
+ProjectPath = Annotated[Path, typer.Argument(metavar="[PATH]", hidden=True)]
+RunName = Annotated[str, typer.Argument(metavar="[RUN]", hidden=True)]
 
 HERE, RUNS = Path("."), Path("runs")
 
 
 def run() -> None:
     """Run the command line; a mistake in it is an error like any other."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without ε shows '?' and goes on
+            stream.reconfigure(errors="replace")
+    as_json = "--json" in sys.argv
     try:
-        app(standalone_mode=False)
+        app(prog_name="hedgerow", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
     except click.ClickException as error:
-        fail("--json" in sys.argv, "E100", error.format_message(), hint="see hedgerow --help", exit_code=2)
+        message, hint = _usage(error)
+        fail(as_json, "E100", message, hint=hint, exit_code=2)
     except click.exceptions.Abort:
-        fail("--json" in sys.argv, "E901", "interrupted", exit_code=130)
+        fail(as_json, "E901", CODES["E901"], exit_code=INTERRUPTED)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
+
+
+def _usage(error: click.ClickException) -> tuple[str, str]:
+    """What is wrong in the command line, once, and what to write instead."""
+    said, _, guess = error.format_message().partition(" Did you mean ")
+    context = getattr(error, "ctx", None)
+    verb = f"hedgerow {context.info_name}" if context is not None and context.parent is not None else "hedgerow"
+    if isinstance(error, click.NoSuchOption) and error.option_name == "--json":
+        return said.rstrip("."), "write --json after the verb"
+    near = re.match("'([^']+)'", guess)
+    return said.rstrip("."), f"did you mean '{near[1]}'?" if near else f"see {verb} --help"
 
 
 def _version(wanted: bool) -> None:
@@ -66,41 +95,50 @@ def main(
 
 @app.command()
 def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False) -> None:
-    """Train on real digits with privacy and attackers, measure what leaked, and write a report."""
+    """Watch a whole job on real digits.
+
+    Ten sites train with differential privacy, two of them attack, a robust rule resists, and an attack measures what
+    leaked. The same job runs without each protection, and a report sets them side by side.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.demo import run_demo
         from hedgerow.cli.outcome import closing_words, run_data
         from hedgerow.cli.progress import Progress
-        from hedgerow.settings import parse_overrides
 
         finished = run_demo(
             runs=runs,
-            job_overrides=parse_overrides(config),
-            scenario_overrides=parse_overrides(scenario),
+            config=config,
+            scenario=scenario,
             listeners=[] if json else [Progress()],
             say=_say_nothing if json else _say_twin,
         )
         return run_data(finished), closing_words(finished)
 
-    answer(json, work)
+    answer(json, work, again=_resume(runs))
 
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="The project's folder.")],
-    data: Annotated[Path | None, typer.Option(help="A CSV or Parquet table to learn from.")] = None,
-    label: Annotated[str | None, typer.Option(help="The table's column to predict.")] = None,
-    site: Annotated[str | None, typer.Option(help="The table's column whose values are the sites.")] = None,
+    name: Annotated[str, typer.Argument(metavar="NAME", hidden=True)],
+    data: Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet table to learn from.")] = None,
+    label: Annotated[str | None, typer.Option(metavar="COLUMN", help="The table's column to predict.")] = None,
+    site: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="The table's column whose values are the sites.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Make a project: a Flower app that runs as it is, on digits or on your own table."""
+    """Make a project, on digits or your own table.
+
+    NAME is the folder that is made: a Flower app that runs as it is.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.new import create_project
 
         made = create_project(Path(name), data=data, label=label, site=site)
-        next_steps = f"\nnext:\n  hedgerow check {name}\n  hedgerow sim {name}"
+        folder = shlex.quote(name)
+        next_steps = f"\nnext:\n  hedgerow check {folder}\n  hedgerow sim {folder}"
         files = [str(file) for file in made.files]
         return {"folder": str(made.folder), "files": files, "said": list(made.said)}, "\n".join(made.said) + next_steps
 
@@ -108,10 +146,11 @@ def new(
 
 
 @app.command()
-def check(
-    path: ProjectPath = HERE, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False
-) -> None:
-    """Judge a project's job and data before a round runs."""
+def check(path: ProjectPath = HERE, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False) -> None:
+    """Judge a job and its data before a round runs.
+
+    PATH is the project's folder, this one where left out. Errors, warnings and notes are told once each, the worst first.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.checking import check_project
@@ -124,34 +163,44 @@ def check(
 @app.command()
 def sim(
     path: ProjectPath = HERE,
-    engine: Annotated[str, typer.Option(help="in-process, or ray (extra 'ray').")] = "in-process",
+    engine: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="'in-process', the default, or 'ray' (extra 'ray').", show_default=False),
+    ] = "in-process",
     runs: Runs = RUNS,
     config: JobWords = "",
     scenario: ScenarioWords = "",
     json: Json = False,
 ) -> None:
-    """Simulate a project on this machine. Any other Flower app folder runs in-process too, unmodified."""
+    """Simulate a project on this machine.
+
+    PATH is the project's folder, this one where left out. Any other Flower app runs too, as it is.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.simulating import simulate_project
 
         return simulate_project(path, engine, runs, config, scenario, quiet=json)
 
-    answer(json, work)
+    answer(json, work, again=_resume(runs))
 
 
 @app.command()
 def local(
     path: ProjectPath = HERE, runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False
 ) -> None:
-    """Run a project on a real SuperLink and site processes on this machine, and clean up afterwards."""
+    """Run a project on real servers of this machine.
+
+    PATH is the project's folder, this one where left out. A SuperLink and a process for each site are started, watched
+    and cleaned up.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.simulating import run_project_locally
 
         return run_project_locally(path, runs, config, scenario, quiet=json)
 
-    answer(json, work)
+    answer(json, work, again=_resume(runs))
 
 
 @app.command("ls")
@@ -169,11 +218,14 @@ def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
 @app.command()
 def report(
     run_name: RunName = "",
-    others: Annotated[list[str] | None, typer.Argument(help="Other runs to set beside it.")] = None,
+    others: Annotated[list[str] | None, typer.Argument(metavar="[OTHERS]...", hidden=True)] = None,
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Draw a run's report again from its events, alone or beside other runs."""
+    """Draw a run's report again from its events.
+
+    RUN is a run's name or folder, the newest where left out. OTHERS are runs to set beside it.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.outcome import find_run
@@ -188,14 +240,23 @@ def report(
 
 @app.command()
 def resume(run_name: RunName = "", runs: Runs = RUNS, json: Json = False) -> None:
-    """Continue a run from its last checkpoint, to the same result as without the stop."""
+    """Continue a run from its last checkpoint.
+
+    RUN is a run's name or folder, the newest where left out. The result is the same as without the stop.
+    """
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.simulating import resume_run
 
         return resume_run(runs, run_name, quiet=json)
 
-    answer(json, work)
+    answer(json, work, again=_resume(runs, run_name))
+
+
+def _resume(runs: Path, name: str = "") -> str:
+    return shlex.join(
+        ["hedgerow", "resume", *([name] if name else []), *(["--runs", str(runs)] if runs != RUNS else [])]
+    )
 
 
 def _say_nothing(name: str, final: Mapping[str, float]) -> None:
@@ -205,4 +266,5 @@ def _say_nothing(name: str, final: Mapping[str, float]) -> None:
 def _say_twin(name: str, final: Mapping[str, float]) -> None:
     words = {"undefended": "without the robust rule", "without-dp": "without differential privacy"}
     metrics = ", ".join(f"{key} {value:.3f}" for key, value in list(final.items())[:1])
-    print(f"the same job {words[name]}: {metrics}", flush=True)
+    with contextlib.suppress(BrokenPipeError):  # a reader that left ends the printing, not the run
+        print(f"the same job {words[name]}: {metrics}", flush=True)

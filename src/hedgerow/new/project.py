@@ -191,7 +191,7 @@ def _write(
         "pyproject.toml": render_pyproject(name, choices),
         "app.py": template("app.py"),
         "data.py": data,
-        "README.md": template("README.md", title=name, next="\n".join(f"- {step}" for step in steps)),
+        "README.md": template("README.md", title=name, sites=str(choices.sites), next="\n".join(f"- {step}" for step in steps)),
         ".gitignore": template("gitignore"),
     }
     made = False

@@ -70,7 +70,7 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
         excluded, received = defence.hostile_excluded, defence.hostile_received
         figure, unit = f"{excluded} of {received}", "hostile updates excluded"
         honest = f"{defence.honest_excluded} of {defence.honest_received} honest ones too"
-        honest = honest if defence.honest_excluded else "and no honest one"
+        honest = honest if defence.honest_excluded else f"and no honest one of {defence.honest_received}"
         text += f"{excluded} of {received} hostile updates excluded, {honest}."
         if not excluded and run.job.get("aggregate.rule") in _OUTVOTING:
             text += " This rule outvotes hostile updates rather than excluding them."
