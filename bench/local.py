@@ -1,12 +1,13 @@
 """How long a real Flower federation on one machine takes: to start, to reach its first round, and per round.
 
 Run: python bench/local.py [APP] [--sites 2 3 5] [--rounds 5]    (about a minute per line on two cores)
+     python bench/local.py --job [--sites 2 3 5] [--rounds 5]    (a Hedgerow job, beside the in-process engine)
 
 Without APP a tiny app is used (the plain mean of four numbers), so that what is measured is Flower's own machinery:
 a SuperLink with TLS, node authentication and SQLite, and per site a stock SuperNode that starts a process for each
-message. "First round" includes waiting until the SuperNodes next ask for work (they ask every three seconds).
-Times are wall-clock seconds. For an APP they are taken from the arrival of its log lines (half a second coarse); the
-tiny app takes its own.
+message. With --job it is `hedgerow local` on a new project: digits and record-level privacy. "First round" includes
+waiting until the SuperNodes next ask for work (they ask every three seconds). Times are wall-clock seconds. For an APP
+they are taken from the arrival of its log lines (half a second coarse); the tiny app takes its own.
 """
 
 import argparse
@@ -16,8 +17,12 @@ import re
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from hedgerow.new import create_project
+from hedgerow.project import Project
+from hedgerow.simulations import simulate
 from hedgerow.simulations.local import LocalOutcome, run_local
 
 PROJECT = """
@@ -97,6 +102,39 @@ def measure(app: Path | None, sites: int, rounds: int) -> tuple[LocalOutcome, fl
     return outcome, start, own[0] if own else begun + ended
 
 
+def job_times(engine: str, project: Path, sites: int, rounds: int) -> tuple[float, float, str]:
+    """Seconds to the first round's start, seconds per later round (median), and the model's hash."""
+    found = Project.open(project)
+    task = found.task()
+    assert task is not None
+    run = simulate(
+        found.job({"rounds": rounds, "cohort.quorum": sites, "aggregate.byzantine": 0, "aggregate.rule": "mean"}),
+        task,
+        scenario=found.scenario({"sites": sites}),
+        engine=engine,
+        runs=project.parent / "runs",
+        project=str(project),
+    )
+    started = run.events("run-started")[0]["time"]
+    begun = [event["time"] for event in run.events("round-started")]
+    closed = [event["time"] for event in run.events("round-closed")]
+    later = [after - before for before, after in zip(closed, closed[1:], strict=False)]
+    return begun[0] - started, statistics.median(later), run.model_sha256
+
+
+def compare_jobs(sites: Sequence[int], rounds: int) -> None:
+    print(f"a Hedgerow job, {rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start\n")
+    print("".join(f"{name:>16}" for name in ("sites", "to round 1", "local / round", "here / round", "same model")))
+    with tempfile.TemporaryDirectory() as name:
+        project = create_project(Path(name) / "digits").folder
+        for count in sites:
+            to_first, local, there = job_times("local", project, count, rounds)
+            _, here, model = job_times("in-process", project, count, rounds)
+            print(
+                f"{count:>16}{to_first:>14.1f} s{local:>14.2f} s{here:>14.3f} s{'yes' if there == model else 'NO':>16}"
+            )
+
+
 def tiny_app(folder: Path) -> Path:
     (folder / "tiny").mkdir(parents=True)
     (folder / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
@@ -110,7 +148,11 @@ def main() -> None:
     parser.add_argument("app", type=Path, nargs="?", help="a Flower app folder whose configuration has `rounds`")
     parser.add_argument("--sites", type=int, nargs="+", default=[2, 3, 5])
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--job", action="store_true", help="a Hedgerow job instead, beside the in-process engine")
     options = parser.parse_args()
+    if options.job:
+        compare_jobs(options.sites, options.rounds)
+        return
     print(f"{options.rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before the start\n")
     print("".join(f"{name:>13}" for name in HEAD))
     for sites in options.sites:
