@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,9 +95,9 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
         log.append(event)
         return MetricRecord(dict(event.metrics))
 
-    def save(number: int, new: GlobalState) -> str:
+    def save(number: int, new: GlobalState, announce: Callable[[str], None]) -> None:
         declared = {f"{DECLARED}{site}": np.array([count], np.int64) for site, count in new.declared.items()}
-        return folder.save(number, layout, new.model, {**new.memory, **declared})
+        folder.save(number, layout, new.model, {**new.memory, **declared}, announce=announce)
 
     seed = None if folder.scenario is None else folder.scenario.seed
     strategy = Strategy(
@@ -111,6 +111,8 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
         state=state,
         first_round=first_round,
     )
+    if first_round > 1:
+        evaluate_fn(first_round - 1, model_record(layout, vector))  # the stop may have come before its evaluation
     strategy.start(grid, model_record(layout, vector), evaluate_fn=evaluate_fn)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -20,11 +20,12 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from hedgerow.errors import Exhausted
 from hedgerow.evaluation import evaluated
-from hedgerow.events import BudgetPlanned, BudgetSpent, Evaluated, Event, RoundClosed, RoundStarted, RoundVoided
+from hedgerow.events import Event, RoundStarted
 from hedgerow.job import Job
 from hedgerow.server.optimizer import first_state
 from hedgerow.server.policygrid import FIRST_WAIT, LONGEST_WAIT, PolicyGrid
-from hedgerow.server.round import Closed, GlobalState, VoidRound, close_round
+from hedgerow.server.round import GlobalState, VoidRound, close_round
+from hedgerow.server.telling import Teller
 from hedgerow.update import Layout, Vector
 from hedgerow.wire import Reply, Request, model_record, read_reply, record_bytes, request_content
 
@@ -34,16 +35,16 @@ log = logging.getLogger("hedgerow.server")
 
 VOID_LIMIT = 3  # rounds in a row that released nothing: going on would only spend the sites' time
 
-Evaluation = Callable[[int, Vector], Evaluated | None]
-Save = Callable[[int, GlobalState], str]
+Save = Callable[[int, GlobalState, Callable[[str], None]], None]
 
 
 class Strategy(FlowerStrategy):
     """Hedgerow's round as a Flower strategy.
 
-    `job` says how to select, aggregate and step; `tell` receives every event; `save` makes a round's state durable
-    before the model goes anywhere and returns its hash; `draw` gives the generator that selects a round's cohort.
-    `state` and `first_round` continue an earlier run.
+    `job` says how to select, aggregate and step; `tell` receives every event. `save(round, state, announce)` writes a
+    round's state, calls `announce` with the model's hash, and then makes the round the one that a resumed run goes on
+    from: a crash in between leaves a round that is told twice, never one that is missing. `draw` gives the generator
+    that selects a round's cohort. `state` and `first_round` continue an earlier run.
 
     Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
     satisfied changes nothing.
@@ -55,7 +56,7 @@ class Strategy(FlowerStrategy):
         *,
         run: str = "run",
         tell: Callable[[Event], None] = lambda event: None,
-        save: Save = lambda round_number, state: "",
+        save: Save = lambda round_number, state, announce: announce(""),
         draw: Callable[[int], np.random.Generator] = lambda round_number: np.random.default_rng(),
         state: GlobalState | None = None,
         first_round: int = 1,
@@ -71,7 +72,7 @@ class Strategy(FlowerStrategy):
         self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
         self._names: dict[int, str] = {}
-        self._planned: set[str] = set()
+        self._teller = Teller(tell, job.privacy)
         self._bytes_down = 0
         self._voided = 0
         self._started = 0.0
@@ -109,7 +110,7 @@ class Strategy(FlowerStrategy):
         try:
             closed = close_round(self.job, state, answers, asked=self._asked)
         except VoidRound as void:
-            self._tell(_voided(server_round, void))
+            self._teller.voided(server_round, void)
             self._voided += 1
             if self._voided == VOID_LIMIT:
                 raise Exhausted(
@@ -120,10 +121,18 @@ class Strategy(FlowerStrategy):
             return None, None
         self._voided = 0
         self.state = closed.state
-        sha256 = self._save(server_round, closed.state)
-        self._tell_budgets(server_round, closed.replies)
-        seconds = {"train": gathered - self._started, **closed.seconds}
-        self._tell(_closed(server_round, closed, seconds, self._bytes_down, sum(a.bytes for a in answers), sha256))
+        self._save(
+            server_round,
+            closed.state,
+            lambda sha256: self._teller.closed(
+                server_round,
+                closed,
+                seconds={"train": gathered - self._started, **closed.seconds},
+                bytes_down=self._bytes_down,
+                bytes_up=sum(answer.bytes for answer in answers),
+                model_sha256=sha256,
+            ),
+        )
         return self._record(layout, closed.state.model), MetricRecord({"accepted": len(closed.accepted)})
 
     def configure_evaluate(
@@ -262,40 +271,6 @@ class Strategy(FlowerStrategy):
         chosen = self._draw(server_round).choice(len(nodes), size, replace=False)
         return sorted(nodes[index] for index in chosen)
 
-    def _tell_budgets(self, server_round: int, replies: Iterable[Reply]) -> None:
-        """What the sites attest: the plan once, the spending every round. The coordinator cannot verify it."""
-        for reply in replies:
-            attested = reply.attestation
-            if attested is None:
-                continue
-            if reply.site not in self._planned:
-                self._planned.add(reply.site)
-                self._tell(
-                    BudgetPlanned(
-                        site=reply.site,
-                        epsilon=attested.planned_epsilon,
-                        limit=attested.limit,
-                        delta=attested.delta,
-                        noise_multiplier=attested.noise_multiplier,
-                        sampling_rate=attested.sampling_rate,
-                        steps=attested.steps,
-                        clip=attested.clip,
-                        accountant=self.job.privacy.accountant,
-                        unit=self.job.privacy.unit,
-                        relation="add or remove one record",
-                        randomness=reply.randomness,
-                    )
-                )
-            self._tell(
-                BudgetSpent(
-                    round=server_round,
-                    site=reply.site,
-                    epsilon=attested.spent_epsilon,
-                    limit=attested.limit,
-                    delta=attested.delta,
-                )
-            )
-
 
 def _keep(history: dict[int, MetricRecord], number: int, metrics: MetricRecord | None) -> None:
     if metrics is not None:
@@ -305,30 +280,3 @@ def _keep(history: dict[int, MetricRecord], number: int, metrics: MetricRecord |
 def _holds_an_update(reply: Message) -> bool:
     """Whether an answer counts towards the quorum that starts the grace: a refusal must not cut off slower sites."""
     return not reply.has_error() and "failure" not in reply.content.config_records
-
-
-def _voided(number: int, void: VoidRound) -> RoundVoided:
-    return RoundVoided(
-        round=number,
-        code=void.cause.code,
-        reason=void.cause.message,
-        rejected=[rejection.record() for rejection in void.rejections],
-    )
-
-
-def _closed(
-    number: int, closed: Closed, seconds: Mapping[str, float], bytes_down: int, bytes_up: int, sha256: str
-) -> RoundClosed:
-    return RoundClosed(
-        round=number,
-        accepted=closed.accepted,
-        rejected=[rejection.record() for rejection in closed.rejections],
-        norms=closed.norms,
-        weights=closed.weights,
-        scores=closed.scores,
-        step_norm=closed.step_norm,
-        seconds=seconds,
-        bytes_down=bytes_down,
-        bytes_up=bytes_up,
-        model_sha256=sha256,
-    )

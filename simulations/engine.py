@@ -26,6 +26,7 @@ from hedgerow.scenario import Scenario
 from hedgerow.server.app import run_finished, run_started
 from hedgerow.simulations.afterwards import measure_leakage
 from hedgerow.simulations.attacks import attacker_indices
+from hedgerow.simulations.rewinding import rewind
 from hedgerow.simulations.rounds import Stage, in_process_rounds, one_thread, ray_rounds
 from hedgerow.simulations.sites import prepare
 from hedgerow.task import Task
@@ -101,7 +102,7 @@ def simulate(
 
 
 def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ()) -> Run:
-    """Continue a simulated run from its last checkpoint, to the same bytes as without the stop.
+    """Continue a simulated run from its last told checkpoint, to the same bytes and events as without the stop.
 
     A finished run is returned as it is, and fails again if it failed its gate.
 
@@ -116,24 +117,34 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
     with folder.lock():
         run = Run(folder.path)
         if run.status == "finished":
+            if not run.report.exists() or run.report.stat().st_mtime_ns < folder.events.stat().st_mtime_ns:
+                write_report(run.path)  # the run was stopped between its last event and its report
             return _through_its_gate(run)
-        if not run.events("run-started"):
-            _tell_start(stage, "")
-        EventLog(folder.events, listeners=listeners).append(RunResumed(after_round=max(folder.rounds(), default=0)))
+        _tell_start(stage, "")
+        EventLog(folder.events, listeners=listeners).append(RunResumed(after_round=rewind(run)))
         return _whole(stage)
 
 
 def _tell_start(stage: Stage, command: str) -> None:
+    """Tell what the run is and each site's share, as far as it was not told before a stop."""
+    run = Run(stage.folder.path)
     log = EventLog(stage.folder.events, listeners=stage.listeners)
-    attackers = sorted(stage.sites[index].name for index in attacker_indices(stage.scenario))
-    log.append(run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attacker_sites=attackers))
-    for site in stage.sites:
-        data = stage.task.data(site)
-        labels = np.bincount(data.train.y, minlength=len(stage.task.labels)).tolist() if len(data.train) else []
-        names = stage.task.labels
+    if not run.events("run-started"):
+        attackers = sorted(stage.sites[index].name for index in attacker_indices(stage.scenario))
         log.append(
-            DataDescribed(site=site.name, train=len(data.train), test=len(data.test), labels=labels, label_names=names)
+            run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attacker_sites=attackers)
         )
+    described = {event["site"] for event in run.events("data-described")}
+    names = stage.task.labels
+    for site in stage.sites:
+        if site.name not in described:
+            data = stage.task.data(site)
+            labels = np.bincount(data.train.y, minlength=len(names)).tolist() if len(data.train) else []
+            log.append(
+                DataDescribed(
+                    site=site.name, train=len(data.train), test=len(data.test), labels=labels, label_names=names
+                )
+            )
 
 
 def _whole(stage: Stage) -> Run:

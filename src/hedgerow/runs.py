@@ -23,7 +23,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -175,14 +175,25 @@ class RunFolder:
                 raise Exhausted("E506", "another process is running this run", place=str(self.path)) from None
             yield
 
-    def save(self, round_number: int, layout: Layout, model: Vector, state: Mapping[str, np.ndarray]) -> str:
-        """Write a round's model and optimiser state; returns the model's sha256. The manifest is written last.
+    def save(
+        self,
+        round_number: int,
+        layout: Layout,
+        model: Vector,
+        state: Mapping[str, np.ndarray],
+        *,
+        announce: Callable[[str], None] = lambda sha256: None,
+    ) -> str:
+        """Write a round's model and optimiser state; returns the model's sha256.
+
+        The manifest is written last, after `announce` heard the hash: only then does the round count.
 
         Raises:
             Exhausted: E503, E504. The previous checkpoint stays whole.
         """
         sha256 = self._write_tensors(layout.split(model))
         state_sha256 = self._write_tensors(state) if state else ""
+        announce(sha256)
         rounds = [entry for entry in self._manifest_rounds() if entry["round"] < round_number]
         rounds.append({"round": round_number, "model": sha256, "state": state_sha256})
         manifest = {

@@ -146,7 +146,12 @@ def project(tmp_path: Path) -> MakeProject:
     """
 
     def make(
-        name: str = "tiny", *, job: str = "", scenario: str = "", code: str = "", replace: Mapping[str, str] | None = None
+        name: str = "tiny",
+        *,
+        job: str = "",
+        scenario: str = "",
+        code: str = "",
+        replace: Mapping[str, str] | None = None,
     ) -> Path:
         folder = tmp_path / name
         folder.mkdir()

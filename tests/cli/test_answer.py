@@ -69,9 +69,7 @@ def test_an_error_nobody_foresaw_is_coded_and_says_where_it_was_raised(
     assert "HEDGEROW_DEBUG" in answer.error["hint"]
 
 
-def test_debug_shows_the_whole_way_to_an_error(
-    hedgerow: Any, project: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_debug_shows_the_whole_way_to_an_error(hedgerow: Any, project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEDGEROW_DEBUG", "1")
     project(code="class Odd(Tiny):\n    def metrics(self, logits, y):\n        raise OSError('broken')\ntask = Odd()\n")
     answer = hedgerow("sim", "tiny", "--json")

@@ -87,9 +87,9 @@ def test_updates_become_the_model_the_events_and_the_checkpoint(job: MakeJob) ->
     events: list[Event] = []
     saved: list[tuple[int, GlobalState]] = []
 
-    def save(number: int, state: GlobalState) -> str:
+    def save(number: int, state: GlobalState, announce: Callable[[str], None]) -> None:
         saved.append((number, state))
-        return f"hash {number}"
+        announce(f"hash {number}")
 
     result = run(Strategy(job(rounds=2), tell=events.append, save=save), answering(unit_update))
     expected = np.concatenate([MODEL["w"].ravel(), MODEL["b"]])
@@ -107,7 +107,7 @@ def test_updates_become_the_model_the_events_and_the_checkpoint(job: MakeJob) ->
 def test_nothing_leaves_before_it_is_saved(job: MakeJob) -> None:
     seen: list[int] = []
 
-    def save(number: int, state: GlobalState) -> str:
+    def save(number: int, state: GlobalState, announce: Callable[[str], None]) -> None:
         raise Exhausted("E503", "no space")
 
     def answer(node: int, number: int, model: np.ndarray) -> RecordDict:
@@ -244,9 +244,9 @@ def test_a_void_round_changes_nothing_and_the_next_goes_on(job: MakeJob) -> None
     events: list[Event] = []
     saved: list[int] = []
 
-    def save(number: int, state: GlobalState) -> str:
+    def save(number: int, state: GlobalState, announce: Callable[[str], None]) -> None:
         saved.append(number)
-        return ""
+        announce("")
 
     strategy = Strategy(job(cohort__quorum=2), tell=events.append, save=save)
     result = run(strategy, answering(answer))
@@ -281,9 +281,9 @@ def test_a_resumed_run_ends_with_the_bytes_of_an_uninterrupted_one(job: MakeJob)
     agreed = job(rounds=4, server__optimizer="adam")
     states: dict[int, GlobalState] = {}
 
-    def save(number: int, state: GlobalState) -> str:
+    def save(number: int, state: GlobalState, announce: Callable[[str], None]) -> None:
         states[number] = state
-        return ""
+        announce("")
 
     def answer(node: int, number: int, model: np.ndarray) -> RecordDict:
         return reply_content(np.float32(0.1 * node) - model, site=f"ward-{node}")

@@ -33,6 +33,9 @@ JOB = Job(
 SCENARIO = Scenario(sites=SITES, seed=3)
 
 
+RESUMED = {("run-resumed", None, None)}
+
+
 class Halves(Task):
     """Points in the plane, told apart by their first coordinate; 30 at each site."""
 
@@ -52,7 +55,6 @@ class Halves(Task):
 def draw(seed: int, n: int) -> Split:
     x = np.random.default_rng(seed).standard_normal((n, 2)).astype(np.float32)
     return Split(x, (x[:, 0] > 0).astype(np.int64))
-
 
 
 # What makes a run durable: each of these is a place where a kill may fall.
@@ -118,6 +120,8 @@ def told(run: Run) -> dict[str, Any]:
         "spent": spent,
         "history": run.history,
         "leakage": run.leakage,
+        "final": dict(run.final),
+        "told": {(event["event"], event.get("round"), event.get("site")) for event in run.events()} - RESUMED,
         "report": run.report.exists(),
     }
 
@@ -134,7 +138,7 @@ KILLS = [
     *[("save", number, after) for number in range(1, ROUNDS + 2) for after in (False, True)],
     *[("reserve", number, after) for number in (1, 3, 4, 9) for after in (False, True)],
     *[("release", number, after) for number in (1, 5, 9) for after in (False, True)],
-    *[("append", number, after) for number in (1, 2, 5, 8, 12, 17, 24) for after in (False, True)],
+    *[("append", number, after) for number in (1, 2, 4, 5, 8, 11, 12, 13, 17, 24) for after in (False, True)],
     *[("write_whole", number, True) for number in (1, 2, 3, 4, 5, 6, 9)],
     *[("write_whole", number, False) for number in (2, 3, 4, 5, 6, 9)],
     ("write_report", 1, False),
@@ -220,8 +224,8 @@ def test_a_resumed_run_tells_its_listeners_where_it_goes_on(tmp_path: Path) -> N
     assert killed("save", 3, True, lambda: start(tmp_path))
     heard: list[Mapping[str, Any]] = []
     resume(RunFolder.open(tmp_path / "run"), Halves(), listeners=[heard.append])
-    assert (heard[0]["event"], heard[0]["after_round"]) == ("run-resumed", 2)
-    assert [event["round"] for event in heard if event["event"] == "round-closed"] == [3]
+    assert (heard[0]["event"], heard[0]["after_round"]) == ("run-resumed", 1)  # round 2 was saved, but not told
+    assert [event["round"] for event in heard if event["event"] == "round-closed"] == [2, 3]
 
 
 def test_a_finished_run_is_returned_as_it_is(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hedgerow.errors import HedgerowError, Misconfigured
 from hedgerow.findings import Finding, refuse_errors
 from hedgerow.project import Project
 
-__all__ = ["check_project"]
+__all__ = ["check_project", "finding_line", "finding_record"]
 
 MARKS = {"error": "✗ error", "warning": "! warning", "note": "· note"}
 
@@ -40,8 +40,8 @@ def check_project(path: Path, config: str, scenario: str) -> tuple[Mapping[str, 
     wanted = overridden(project.scenario(), "-s", scenario)
     task, _, sites = prepare(task, wanted)
     findings = check_job(job, task, sites)
-    lines = [_line(finding) for finding in findings]
-    records = [_record(finding) for finding in findings]
+    lines = [finding_line(finding) for finding in findings]
+    records = [finding_record(finding) for finding in findings]
     try:
         refuse_errors(findings)
     except HedgerowError as error:
@@ -53,14 +53,16 @@ def check_project(path: Path, config: str, scenario: str) -> tuple[Mapping[str, 
     return data, "\n".join([*lines, closing])
 
 
-def _line(finding: Finding) -> str:
+def finding_line(finding: Finding) -> str:
+    """A finding for people: its level, what, where, and what to do."""
     place = f" ({finding.place})" if finding.place else ""
     hint = f"\n    {finding.hint}" if finding.hint else ""
     code = f" {finding.code}" if finding.code else ""
     return f"{MARKS[finding.level]}{code}: {finding.message}{place}{hint}"
 
 
-def _record(finding: Finding) -> dict[str, str]:
+def finding_record(finding: Finding) -> dict[str, str]:
+    """A finding in the envelope."""
     return {
         "level": finding.level,
         "code": finding.code,

@@ -1,12 +1,13 @@
 """One line per round, from the run's events."""
 
+import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from hedgerow.errors import CODES
 
-__all__ = ["Progress"]
+__all__ = ["Progress", "say_nothing", "say_twin"]
 
 SHOWN = 6  # sites named in a line for one reason
 REASONS = 3  # reasons told in a line
@@ -128,3 +129,15 @@ def _leakage(result: Mapping[str, Any]) -> str:
         f"membership inference ({result['attack']}, {result['adversary']}): "
         f"AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}); 0.5 is guessing"
     )
+
+
+def say_twin(name: str, final: Mapping[str, float]) -> None:
+    """What became of the demo's job without one of its protections."""
+    words = {"undefended": "without the robust rule", "without-dp": "without differential privacy"}
+    metrics = ", ".join(f"{key} {value:.3f}" for key, value in list(final.items())[:1] if value is not None)
+    with contextlib.suppress(BrokenPipeError):  # a reader that left ends the printing, not the run
+        print(f"the same job {words[name]}: {metrics or 'not finite'}", flush=True)
+
+
+def say_nothing(name: str, final: Mapping[str, float]) -> None:
+    """The envelope alone goes to stdout."""

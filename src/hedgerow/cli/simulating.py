@@ -10,7 +10,7 @@ from typing import Any
 from hedgerow.cli.demo import DEMO, demo_task, with_twins
 from hedgerow.cli.outcome import closing_words, find_run, run_data
 from hedgerow.cli.overriding import command, overridden, read_words
-from hedgerow.cli.progress import Progress
+from hedgerow.cli.progress import Progress, say_nothing, say_twin
 from hedgerow.cli.sitelog import failures_once
 from hedgerow.errors import Misconfigured
 from hedgerow.events import Listener
@@ -106,7 +106,7 @@ def resume_run(runs: Path, name: str, *, quiet: bool) -> tuple[Mapping[str, Any]
     with failures_once():
         if found.folder.project == DEMO:
             run = resume(found.folder, demo_task(), listeners=_listeners(quiet))
-            run = with_twins(run, say=lambda name, final: None)
+            run = with_twins(run, say=say_nothing if quiet else say_twin)
         else:
             run = resume(found.folder, _task_of(found.folder), listeners=_listeners(quiet))
     return run_data(run), closing_words(run)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import re
 import shlex
@@ -104,14 +103,14 @@ def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "",
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.demo import run_demo
         from hedgerow.cli.outcome import closing_words, run_data
-        from hedgerow.cli.progress import Progress
+        from hedgerow.cli.progress import Progress, say_nothing, say_twin
 
         finished = run_demo(
             runs=runs,
             config=config,
             scenario=scenario,
             listeners=[] if json else [Progress()],
-            say=_say_nothing if json else _say_twin,
+            say=say_nothing if json else say_twin,
         )
         return run_data(finished), closing_words(finished)
 
@@ -134,13 +133,19 @@ def new(
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
+        from hedgerow.cli.checking import finding_line, finding_record
         from hedgerow.new import create_project
 
         made = create_project(Path(name), data=data, label=label, site=site)
         folder = shlex.quote(name)
         next_steps = f"\nnext:\n  hedgerow check {folder}\n  hedgerow sim {folder}"
-        files = [str(file) for file in made.files]
-        return {"folder": str(made.folder), "files": files, "said": list(made.said)}, "\n".join(made.said) + next_steps
+        told = {
+            "folder": str(made.folder),
+            "files": [str(file) for file in made.files],
+            "said": list(made.said),
+            "findings": [finding_record(finding) for finding in made.findings],
+        }
+        return told, "\n".join([*made.said, *map(finding_line, made.findings)]) + next_steps
 
     answer(json, work)
 
@@ -257,14 +262,3 @@ def _resume(runs: Path, name: str = "") -> str:
     return shlex.join(
         ["hedgerow", "resume", *([name] if name else []), *(["--runs", str(runs)] if runs != RUNS else [])]
     )
-
-
-def _say_nothing(name: str, final: Mapping[str, float]) -> None:
-    """JSON alone goes to stdout."""
-
-
-def _say_twin(name: str, final: Mapping[str, float]) -> None:
-    words = {"undefended": "without the robust rule", "without-dp": "without differential privacy"}
-    metrics = ", ".join(f"{key} {value:.3f}" for key, value in list(final.items())[:1])
-    with contextlib.suppress(BrokenPipeError):  # a reader that left ends the printing, not the run
-        print(f"the same job {words[name]}: {metrics}", flush=True)
