@@ -154,11 +154,19 @@ def run_simulation(
     server_app: ServerApp,
     client_app: ClientApp,
     num_supernodes: int,
+    backend_name: str = "in-process",
+    backend_config: Mapping[str, object] | None = None,
+    enable_tf_gpu_growth: bool = False,
+    verbose_logging: bool = False,
     *,
     run_config: Mapping[str, Scalar] | None = None,
     wire: bool = False,
 ) -> Context:
     """Flower's `run_simulation`, in this process: nodes get `partition-id` and `num-partitions`, as there.
+
+    A call written for Flower works unchanged: the four arguments after `num_supernodes` set up Ray and its workers, of
+    which there are none here, so they have no effect. `run_config` is what the apps find in `Context.run_config`, and
+    `wire` sends every message through Flower's serialisation.
 
     Raises:
         Misconfigured: E103 for fewer than one node. Whatever the ServerApp raises is passed on.

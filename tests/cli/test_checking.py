@@ -101,7 +101,7 @@ task = Pool()
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"), [({"rounds = 3": "rouns = 3"}, 13), ({"sites = 5": "sites = 5\natack = 'none'"}, 24)]
+    ("changes", "line"), [({"rounds = 3": "rouns = 3"}, 13), ({"sites = 5": "sites = 5\natack = 'none'"}, 23)]
 )
 def test_a_mistyped_key_is_told_with_its_line(hedgerow: Any, project: Any, changes: dict[str, str], line: int) -> None:
     folder = project(replace=changes)

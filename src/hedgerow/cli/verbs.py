@@ -154,7 +154,7 @@ def new(
 def check(path: ProjectPath = HERE, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False) -> None:
     """Judge a job and its data before a round runs.
 
-    PATH is the project's folder, this one where left out. Errors, warnings and notes are told once each, the worst first.
+    PATH is the project's folder, this one where left out. Errors come first, then warnings and notes.
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
