@@ -12,7 +12,7 @@ from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
 from hedgerow.errors import Exhausted
-from hedgerow.flowercompat import Run
+from hedgerow.flowercompat import Run, attribute_to
 
 __all__ = ["PolicyGrid"]
 
@@ -68,7 +68,11 @@ class PolicyGrid(Grid):
     def gather(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send and wait by policy; the caller judges whether the answers suffice."""
         sent = list(messages)
-        pending = {message_id for message_id in self.inner.push_messages(sent) if message_id}
+        ids = list(self.inner.push_messages(sent))
+        # A message that the network refused has no id, or none at all in the list: then nothing tells whose is whose.
+        asked = {key: message.metadata.dst_node_id for key, message in zip(ids, sent, strict=False) if key}
+        known = len(ids) == len(sent)
+        pending = {message_id for message_id in ids if message_id}
         enough = max(math.ceil(len(sent) / (1 + self.over_select)), self.quorum)
         start = self._clock()
         closes_at = start + min(self.deadline, math.inf if timeout is None else timeout)
@@ -78,6 +82,9 @@ class PolicyGrid(Grid):
         while pending:
             pulled = {reply.metadata.reply_to_message_id: reply for reply in self.inner.pull_messages(pending)}
             arrived = [reply for message_id, reply in pulled.items() if message_id in pending]
+            for reply in arrived:
+                if known and reply.has_error():  # the network reports it under its own name
+                    attribute_to(reply, asked[reply.metadata.reply_to_message_id])
             replies += arrived
             pending -= pulled.keys()
             before, good = good, good + sum(map(self._counts, arrived))

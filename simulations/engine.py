@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from hedgerow.check import check_job
 from hedgerow.errors import Exhausted, Misconfigured
@@ -96,7 +97,7 @@ def simulate(
         variant=variant,
     )
     stage = Stage(folder=folder, task=task, scenario=scenario, sites=sites, listeners=listeners)
-    with folder.lock():
+    with folder.lock(), torch.random.fork_rng(devices=[]):
         _tell_start(stage, command)
         return _whole(stage)
 
@@ -114,7 +115,7 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
     _need_report()
     task, scenario, sites = prepare(task, folder.scenario)
     stage = Stage(folder=folder, task=task, scenario=scenario, sites=sites, listeners=listeners)
-    with folder.lock():
+    with folder.lock(), torch.random.fork_rng(devices=[]):
         run = Run(folder.path)
         if run.status == "finished":
             if not run.report.exists() or run.report.stat().st_mtime_ns < folder.events.stat().st_mtime_ns:

@@ -30,6 +30,7 @@ from hedgerow.errors import Misconfigured
 __all__ = [
     "FLOWER_VERSION",
     "CLIENT_APP_RAISED",
+    "attribute_to",
     "Run",
     "empty_run",
     "load_component",
@@ -93,6 +94,11 @@ def _own_record(value: Any) -> Any:
             copy.__dict__["_data"] = {key: _own_record(entry) for key, entry in value.__dict__["_data"].items()}
         return copy
     return value
+
+
+def attribute_to(reply: flwr.app.Message, node_id: int) -> None:
+    """Say whose reply it is: an error that the SuperLink reports for a node that is gone comes from the SuperLink."""
+    reply.metadata.__dict__["_src_node_id"] = node_id
 
 
 def over_the_wire(message: flwr.app.Message) -> flwr.app.Message:

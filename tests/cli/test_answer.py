@@ -83,12 +83,16 @@ def test_an_interruption_names_the_command_that_goes_on(
     def interrupted(*words: object, **named: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hedgerow.simulations.engine.simulate", interrupted)
     project()
-    answer = hedgerow("sim", "tiny", "--json", "--runs", "my runs")
-    assert answer.exit_code == 130
-    assert answer.error["code"] == "E901"
-    assert answer.error["hint"].endswith("hedgerow resume --runs 'my runs'")
+    hedgerow("sim", "tiny", "--runs", "my runs")
+    for place, made in (("check_job", False), ("measure_leakage", True)):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"hedgerow.simulations.engine.{place}", interrupted)
+            answer = hedgerow("sim", "tiny", "--json", "--runs", "my runs")
+        assert (answer.exit_code, answer.error["code"]) == (130, "E901")
+        run = hedgerow("ls", "--runs", "my runs", "--json").data["runs"][-1]["run"]
+        command = f"hedgerow resume {run} --runs 'my runs'"
+        assert answer.error["hint"] == (f"what was finished is kept; go on with: {command}" if made else "")
 
 
 def test_a_verb_without_a_run_says_of_an_interruption_only_that_it_was_one(

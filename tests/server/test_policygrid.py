@@ -145,6 +145,24 @@ def test_errors_do_not_start_the_grace() -> None:
     assert who(grid.send_and_receive(requests([1, 2, 3, 4]))) == [1, 2, 3, 4]
 
 
+def test_an_error_that_the_network_reports_is_its_node_s() -> None:
+    """A SuperLink answers for a node that is gone, under its own id."""
+    clock = Clock()
+    inner = ScriptedGrid(clock, {1: 0, 2: 0}, errors={2})
+    grid = policy(inner, clock, quorum=1, grace=0)
+    asked = requests([1, 2])
+    inner.push_messages = lambda messages: _from_the_superlink(ScriptedGrid.push_messages(inner, messages), inner)  # type: ignore[method-assign]
+    assert who(grid.gather(asked)) == [1, 2]
+
+
+def _from_the_superlink(ids: Iterable[str], inner: ScriptedGrid) -> list[str]:
+    pushed = list(ids)
+    for _, reply in inner.answers.values():
+        if reply.has_error():
+            reply.metadata.__dict__["_src_node_id"] = 1
+    return pushed
+
+
 def test_what_counts_is_the_caller_s_to_say() -> None:
     clock = Clock()
     inner = ScriptedGrid(clock, {1: 0, 2: 0, 3: 8, 4: 50})

@@ -240,10 +240,11 @@ def test_a_run_that_failed_its_gate_fails_again_when_resumed(tmp_path: Path) -> 
         **{name: getattr(JOB, name) for name in ("rounds", "cohort", "server", "privacy", "aggregate", "secure")},
         leakage=Leakage(gate="auc <= 0.01"),
     )
-    for attempt in (
+    attempts: list[Callable[[], Run]] = [
         lambda: simulate(strict, Halves(), scenario=SCENARIO, runs=tmp_path, name="run"),
         lambda: resume(RunFolder.open(tmp_path / "run"), Halves()),
-    ):
+    ]
+    for attempt in attempts:
         with pytest.raises(Exhausted) as caught:
             attempt()
         assert caught.value.code == "E507"

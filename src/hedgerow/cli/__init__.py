@@ -5,6 +5,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the `hedgerow` command and exit with its code."""
-    from hedgerow.cli.verbs import run
+    try:
+        from hedgerow.cli.verbs import run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before or after a verb's own work, which answers for itself
+        raise SystemExit(130) from None

@@ -44,11 +44,11 @@ class Failed(Exception):
         self.details = details
 
 
-def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: str = "") -> None:
+def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: Callable[[], str] = str) -> None:
     """Do a verb's work and print its answer; `work` returns the envelope's data and the words.
 
-    With JSON, whatever else is printed meanwhile, also by a project's own code, goes to stderr. `again` is the command
-    that goes on after an interruption, where there is one. Exits with the error's code if the work fails.
+    With JSON, whatever else is printed meanwhile, also by a project's own code, goes to stderr. `again` gives the
+    command that goes on after an interruption, empty where there is none. Exits with the error's code if the work fails.
     """
     try:
         with _stdout_kept_clean() if as_json else contextlib.nullcontext():
@@ -68,7 +68,8 @@ def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: str = 
     except HedgerowError as error:
         fail(as_json, error.code, error.message, place=error.place, hint=error.hint, exit_code=error.exit_code)
     except KeyboardInterrupt:
-        hint = f"what was finished is kept; go on with: {again}" if again else ""
+        command = again()
+        hint = f"what was finished is kept; go on with: {command}" if command else ""
         fail(as_json, "E901", CODES["E901"], hint=hint, exit_code=INTERRUPTED)
     except (Exception, SystemExit) as error:
         lacking = missing_extra(error)

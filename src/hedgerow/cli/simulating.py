@@ -153,7 +153,8 @@ def _foreign(project: Project, engine: str, config: str, scenario: str) -> tuple
     run_config = project.run_config(read_words("-c", config))
     server, client = project.apps()
     start = time.perf_counter()
-    run_simulation(server, client, settings.sites, run_config=run_config)
+    with failures_once():
+        run_simulation(server, client, settings.sites, run_config=run_config)
     seconds = time.perf_counter() - start
     data = {"app": project.name, "engine": engine, "sites": settings.sites, "seconds": round(seconds, 3)}
     return data, f"{project.name}: {settings.sites} sites in {seconds:.1f} s, engine {engine}"

@@ -16,6 +16,8 @@ from hedgerow.errors import HedgerowError
 
 __all__ = ["failures_once"]
 
+SAID_BY = ("hedgerow.client", "hedgerow.simulations")  # our sites, and other people's in this process
+
 
 class Once(logging.Handler):
     """Prints a failure the first time that it happens at its place in the code."""
@@ -52,12 +54,15 @@ def failures_once(stream: TextIO | None = None) -> Iterator[None]:
     if os.environ.get("HEDGEROW_DEBUG"):
         yield
         return
-    logger, handler = logging.getLogger("hedgerow.client"), Once(stream)
-    before = logger.propagate
-    logger.addHandler(handler)
-    logger.propagate = False
+    handler = Once(stream)
+    loggers = [logging.getLogger(name) for name in SAID_BY]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
     try:
         yield
     finally:
-        logger.propagate = before
-        logger.removeHandler(handler)
+        for logger, propagated in zip(loggers, before, strict=True):
+            logger.removeHandler(handler)
+            logger.propagate = propagated

@@ -6,7 +6,7 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -114,7 +114,7 @@ def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "",
         )
         return run_data(finished), closing_words(finished)
 
-    answer(json, work, again=_resume(runs))
+    answer(json, work, again=_resume_new(runs))
 
 
 @app.command()
@@ -187,7 +187,7 @@ def sim(
 
         return simulate_project(path, engine, runs, config, scenario, quiet=json)
 
-    answer(json, work, again=_resume(runs))
+    answer(json, work, again=_resume_new(runs))
 
 
 @app.command()
@@ -205,7 +205,7 @@ def local(
 
         return run_project_locally(path, runs, config, scenario, quiet=json)
 
-    answer(json, work, again=_resume(runs))
+    answer(json, work, again=_resume_new(runs))
 
 
 @app.command("ls")
@@ -255,10 +255,24 @@ def resume(run_name: RunName = "", runs: Runs = RUNS, json: Json = False) -> Non
 
         return resume_run(runs, run_name, quiet=json)
 
-    answer(json, work, again=_resume(runs, run_name))
+    answer(json, work, again=lambda: _resume(runs, run_name))
 
 
-def _resume(runs: Path, name: str = "") -> str:
-    return shlex.join(
-        ["hedgerow", "resume", *([name] if name else []), *(["--runs", str(runs)] if runs != RUNS else [])]
-    )
+def _resume_new(runs: Path) -> Callable[[], str]:
+    """The command that goes on with the run that is made from now on; empty if none is."""
+    before = _names(runs)
+
+    def command() -> str:
+        made = sorted(_names(runs) - before)
+        return _resume(runs, made[-1]) if made else ""
+
+    return command
+
+
+def _resume(runs: Path, name: str) -> str:
+    words = ["hedgerow", "resume"] + ([name] if name else [])
+    return shlex.join(words + (["--runs", str(runs)] if runs != RUNS else []))
+
+
+def _names(runs: Path) -> set[str]:
+    return {path.parent.name for path in runs.glob("*/job.json")}
