@@ -2,6 +2,8 @@
 
 `{"schema_version": 1, "status": "ok" | "error", "exit_code": 0, "data": {…} | "error": {"code", "message", "hint"}}`
 
+An error also has a `place`, empty where there is none, and that of `hedgerow check` has all `findings`.
+
 | exit code | meaning |
 |---|---|
 | 0 | done |
@@ -48,7 +50,8 @@ def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: Callab
     """Do a verb's work and print its answer; `work` returns the envelope's data and the words.
 
     With JSON, whatever else is printed meanwhile, also by a project's own code, goes to stderr. `again` gives the
-    command that goes on after an interruption, empty where there is none. Exits with the error's code if the work fails.
+    command that goes on after an interruption, empty where there is none. If the work fails, exits with the error's
+    code.
     """
     try:
         with _stdout_kept_clean() if as_json else contextlib.nullcontext():

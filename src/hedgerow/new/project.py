@@ -161,6 +161,7 @@ def _warnings(profile: TableProfile, sizes: Mapping[str, tuple[int, int]], site:
     single = [name for name, (train, _) in sizes.items() if train < 2]
     if single:
         who = f"{len(single)} sites, for example '{single[0]}'," if len(single) > 2 else " and ".join(map(repr, single))
+        who = "the table" if site is None else who
         message = f"{who} {'has' if len(single) == 1 else 'have'} fewer than 2 training records: privacy needs more"
         hint = "merge small sites in the file or take them out, then make the project again"
         findings.append(Finding(level="warning", code="E125", message=message, place=profile.path.name, hint=hint))
@@ -187,11 +188,12 @@ def _write(
     findings: tuple[Finding, ...],
     steps: tuple[str, ...],
 ) -> NewProject:
+    todo = "\n".join(f"- {step}" for step in steps)
     texts = {
         "pyproject.toml": render_pyproject(name, choices),
         "app.py": template("app.py"),
         "data.py": data,
-        "README.md": template("README.md", title=name, sites=str(choices.sites), next="\n".join(f"- {step}" for step in steps)),
+        "README.md": template("README.md", title=name, sites=str(choices.sites), next=todo),
         ".gitignore": template("gitignore"),
     }
     made = False
