@@ -191,8 +191,6 @@ def _loaded(reference: str, folder: Path) -> Any:
         cause = error.__cause__
         if cause is None:
             raise
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
         missing = isinstance(cause, ModuleNotFoundError)
         hint = "install it, and list it under dependencies in pyproject.toml" if missing else ""
         place = _line_in(folder, cause) or error.place
