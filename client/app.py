@@ -58,7 +58,7 @@ def _answer(work: Work, message: Message, context: Context) -> Message:
     except HedgerowError as error:
         log.warning("%s does not take part: %s", site or "the site", error)
         content = failure_content(error.code, site=site)
-    except Exception:
+    except (Exception, SystemExit):  # a task's own sys.exit ends its round, not the site
         log.exception("%s failed", site or "the site")
         content = failure_content("E308", site=site)
     return Message(content, reply_to=message)

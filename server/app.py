@@ -19,6 +19,7 @@ from hedgerow.errors import CODES, HedgerowError, Misconfigured
 from hedgerow.evaluation import evaluate
 from hedgerow.events import EventLog, Listener, RunFinished, RunStarted
 from hedgerow.job import Job
+from hedgerow.progress import Progress
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder
 from hedgerow.server.round import GlobalState
@@ -65,7 +66,7 @@ def server_app(task: Task, *, folder: RunFolder | None = None, listeners: Sequen
             Path(os.environ.get(RUNS_VARIABLE, "runs")), job=job, scenario=None, engine="flower", task=task.name
         )
         with made.lock():
-            _whole_run(task, made, grid, listeners)
+            _whole_run(task, made, grid, listeners or [Progress()])
 
     return app
 

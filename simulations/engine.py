@@ -27,7 +27,6 @@ from hedgerow.scenario import Scenario
 from hedgerow.server.app import run_finished, run_started
 from hedgerow.simulations.afterwards import measure_leakage
 from hedgerow.simulations.attacks import attacker_indices
-from hedgerow.simulations.rewinding import rewind
 from hedgerow.simulations.rounds import Stage, in_process_rounds, one_thread, ray_rounds
 from hedgerow.simulations.sites import prepare
 from hedgerow.task import Task
@@ -122,7 +121,7 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
                 write_report(run.path)  # the run was stopped between its last event and its report
             return _through_its_gate(run)
         _tell_start(stage, "")
-        EventLog(folder.events, listeners=listeners).append(RunResumed(after_round=rewind(run)))
+        EventLog(folder.events, listeners=listeners).append(RunResumed(after_round=run.rounds))
         return _whole(stage)
 
 

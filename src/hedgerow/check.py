@@ -159,8 +159,7 @@ def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
     )
     yield Finding(
         level="note",
-        message=f"noise multiplier {min(noise):.3g} to {max(noise):.3g}, "
-        f"{min(p.steps_per_round for p in plans)} to {max(p.steps_per_round for p in plans)} steps a round",
+        message=f"noise multiplier {_range(noise)}, {_range([plan.steps_per_round for plan in plans])} steps a round",
     )
     size = Layout.of(_fresh_model(task)).size
     ratio = median(plan.noise_multiplier * math.sqrt(size) / plan.expected_batch for plan in plans)
@@ -174,3 +173,9 @@ def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
             place="privacy",
             hint="a smaller model, larger batches, fewer rounds, more sites or a larger epsilon help",
         )
+
+
+def _range(values: Sequence[float]) -> str:
+    """`2` or `2 to 5`."""
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"

@@ -224,8 +224,9 @@ def test_a_resumed_run_tells_its_listeners_where_it_goes_on(tmp_path: Path) -> N
     assert killed("save", 3, True, lambda: start(tmp_path))
     heard: list[Mapping[str, Any]] = []
     resume(RunFolder.open(tmp_path / "run"), Halves(), listeners=[heard.append])
-    assert (heard[0]["event"], heard[0]["after_round"]) == ("run-resumed", 1)  # round 2 was saved, but not told
-    assert [event["round"] for event in heard if event["event"] == "round-closed"] == [2, 3]
+    assert (heard[0]["event"], heard[0]["after_round"]) == ("run-resumed", 2)  # round 2 was saved, but not evaluated
+    assert [event["round"] for event in heard if event["event"] == "evaluated"] == [2, 3]
+    assert [event["round"] for event in heard if event["event"] == "round-closed"] == [3]
 
 
 def test_a_finished_run_is_returned_as_it_is(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hedgerow.scenario import Scenario
 from hedgerow.settings import Scalar
 from hedgerow.task import PooledTask
 
-__all__ = ["DEMO", "demo_task", "run_demo", "with_twins"]
+__all__ = ["DEMO", "demo_task", "run_demo", "say_nothing", "say_twin", "with_twins"]
 
 DEMO = "demo"  # stands for a project's folder in job.json
 
@@ -88,3 +89,15 @@ def with_twins(run: Run, *, say: Callable[[str, Mapping[str, float]], None]) -> 
         say(name, twin.final)
     write_report(run.path)
     return run
+
+
+def say_twin(name: str, final: Mapping[str, float]) -> None:
+    """What became of the demo's job without one of its protections."""
+    words = {"undefended": "without the robust rule", "without-dp": "without differential privacy"}
+    metrics = ", ".join(f"{key} {value:.3f}" for key, value in list(final.items())[:1] if value is not None)
+    with contextlib.suppress(BrokenPipeError):  # a reader that left ends the printing, not the run
+        print(f"the same job {words[name]}: {metrics or 'not finite'}", flush=True)
+
+
+def say_nothing(name: str, final: Mapping[str, float]) -> None:
+    """The envelope alone goes to stdout."""

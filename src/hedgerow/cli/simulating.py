@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hedgerow.cli.demo import DEMO, demo_task, with_twins
+from hedgerow.cli.demo import DEMO, demo_task, say_nothing, say_twin, with_twins
 from hedgerow.cli.outcome import closing_words, find_run, run_data
 from hedgerow.cli.overriding import command, overridden, read_words
-from hedgerow.cli.progress import Progress, say_nothing, say_twin
 from hedgerow.cli.sitelog import failures_once
 from hedgerow.errors import Misconfigured
 from hedgerow.events import Listener
+from hedgerow.progress import Progress
 from hedgerow.project import Project
 from hedgerow.runs import RunFolder
 from hedgerow.settings import nearest

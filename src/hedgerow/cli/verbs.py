@@ -101,9 +101,9 @@ def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "",
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
-        from hedgerow.cli.demo import run_demo
+        from hedgerow.cli.demo import run_demo, say_nothing, say_twin
         from hedgerow.cli.outcome import closing_words, run_data
-        from hedgerow.cli.progress import Progress, say_nothing, say_twin
+        from hedgerow.progress import Progress
 
         finished = run_demo(
             runs=runs,

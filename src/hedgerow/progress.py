@@ -1,13 +1,12 @@
 """One line per round, from the run's events."""
 
-import contextlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from hedgerow.errors import CODES
 
-__all__ = ["Progress", "say_nothing", "say_twin"]
+__all__ = ["Progress"]
 
 SHOWN = 6  # sites named in a line for one reason
 REASONS = 3  # reasons told in a line
@@ -68,7 +67,7 @@ class Progress:
         if not self._spent:
             return ""
         epsilon, limit = max(self._spent.values())
-        return f"  ε {epsilon:.2f} of {limit:g}"
+        return f"  ε {epsilon:.2f} of {limit:g}" if limit >= 0.1 else f"  ε {epsilon:.2g} of {limit:g}"
 
     def _print(self, text: str) -> None:
         if not self._heard:
@@ -129,15 +128,3 @@ def _leakage(result: Mapping[str, Any]) -> str:
         f"membership inference ({result['attack']}, {result['adversary']}): "
         f"AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}); 0.5 is guessing"
     )
-
-
-def say_twin(name: str, final: Mapping[str, float]) -> None:
-    """What became of the demo's job without one of its protections."""
-    words = {"undefended": "without the robust rule", "without-dp": "without differential privacy"}
-    metrics = ", ".join(f"{key} {value:.3f}" for key, value in list(final.items())[:1] if value is not None)
-    with contextlib.suppress(BrokenPipeError):  # a reader that left ends the printing, not the run
-        print(f"the same job {words[name]}: {metrics or 'not finite'}", flush=True)
-
-
-def say_nothing(name: str, final: Mapping[str, float]) -> None:
-    """The envelope alone goes to stdout."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hedgerow.cli.progress import Progress, say_twin
+from hedgerow.cli.demo import say_twin
+from hedgerow.progress import Progress
 
 EVALUATED = {"event": "evaluated", "round": 1, "metrics": {"accuracy": 0.8}, "low": 0.7, "high": 0.9}
 
