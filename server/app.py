@@ -17,7 +17,7 @@ from flwr.serverapp import Grid, ServerApp
 import hedgerow
 from hedgerow.errors import CODES, HedgerowError, Misconfigured
 from hedgerow.evaluation import evaluate
-from hedgerow.events import EventLog, Listener, RunFinished, RunStarted
+from hedgerow.events import EventLog, Listener, RunFinished, RunResumed, RunStarted
 from hedgerow.job import Job
 from hedgerow.progress import Progress
 from hedgerow.run import Run
@@ -36,6 +36,7 @@ __all__ = ["HedgerowServerApp", "RUN_VARIABLE", "coordinate", "run_started", "se
 RUN_VARIABLE = "HEDGEROW_RUN"  # the run folder that an engine prepared for a ServerApp in another process
 RUNS_VARIABLE = "HEDGEROW_RUNS"  # where a ServerApp without a prepared folder makes one; `runs` here otherwise
 
+FLOWER = "flower"  # the engine of a run that Flower started by itself
 DECLARED = "declared."  # prefix of the sites' frozen example counts among a checkpoint's tensors
 
 
@@ -50,23 +51,29 @@ class HedgerowServerApp(ServerApp):
 def server_app(task: Task, *, folder: RunFolder | None = None, listeners: Sequence[Listener] = ()) -> ServerApp:
     """The coordinator's ServerApp.
 
-    The job comes from the prepared run folder (`folder`, or the environment variable HEDGEROW_RUN), else from Flower's
-    run configuration; without a prepared folder one is made under HEDGEROW_RUNS or `runs`.
+    An engine prepares the run's folder and passes it (`folder`, or the environment variable HEDGEROW_RUN). Otherwise
+    the job comes from Flower's run configuration and a folder is made under HEDGEROW_RUNS or `runs`; a run that stopped
+    goes on if HEDGEROW_RUN names its folder.
+
+    Raises:
+        Misconfigured: E113 if the folder to go on with holds another job. As `coordinate`.
     """
     app = HedgerowServerApp(task)
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
-        prepared = folder or _from_environment()
-        if prepared is not None:
-            coordinate(task, prepared, grid, listeners=listeners)
+        known = folder or _from_environment()
+        if known is not None and known.engine != FLOWER:
+            coordinate(task, known, grid, listeners=listeners)
             return
         job = Job.from_flat(dict(context.run_config))
-        made = RunFolder.create(
-            Path(os.environ.get(RUNS_VARIABLE, "runs")), job=job, scenario=None, engine="flower", task=task.name
+        own = known or RunFolder.create(
+            Path(os.environ.get(RUNS_VARIABLE, "runs")), job=job, scenario=None, engine=FLOWER, task=task.name
         )
-        with made.lock():
-            _whole_run(task, made, grid, listeners or [Progress()])
+        if own.job != job:
+            raise Misconfigured("E113", "the run to go on with holds another job", place=str(own.path))
+        with own.lock():
+            _whole_run(task, own, grid, listeners or [Progress()])
 
     return app
 
@@ -169,11 +176,15 @@ def switched_off(job: Job) -> list[str]:
 
 
 def _whole_run(task: Task, folder: RunFolder, grid: Grid, listeners: Sequence[Listener]) -> None:
-    """A run that no engine frames: first event, rounds, last event, report."""
+    """A run that no engine frames, or the rest of one: first event, rounds, last event, report."""
     from hedgerow.report import write_report
 
     log = EventLog(folder.events, listeners=listeners)
-    log.append(run_started(task, folder, sites=len(list(grid.get_node_ids()))))
+    run = Run(folder.path)
+    if run.events("run-started"):
+        log.append(RunResumed(after_round=run.rounds))
+    else:
+        log.append(run_started(task, folder, sites=len(list(grid.get_node_ids()))))
     start = time.perf_counter()
     error: BaseException | None = None
     try:

@@ -110,7 +110,12 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
         Misconfigured: E113 for a deployment's run or another model. Exhausted: as `simulate`; E506 if it is running.
     """
     if folder.scenario is None:
-        raise Misconfigured("E113", "this run was a deployment; start its ServerApp again instead", place=folder.name)
+        raise Misconfigured(
+            "E113",
+            "this run was started by Flower itself, and only Flower reaches its sites",
+            place=folder.name,
+            hint=f"start the app again on a SuperLink that has HEDGEROW_RUN={folder.path.resolve()} in its environment",
+        )
     _need_report()
     task, scenario, sites = prepare(task, folder.scenario)
     stage = Stage(folder=folder, task=task, scenario=scenario, sites=sites, listeners=listeners)

@@ -1,5 +1,6 @@
 """The coordinator's ServerApp: prepared or made run folders, checkpoints before release, and going on from one."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,30 @@ def test_under_flower_alone_the_job_is_the_run_configuration_and_a_folder_is_mad
     assert (events[0]["event"], events[-1]["event"]) == ("run-started", "run-finished")
     assert events[-1]["status"] == "finished" and events[-1]["model_sha256"] == folder.rounds()[3]
     assert (path / "report.html").exists()
+
+
+def test_under_flower_alone_a_run_that_stopped_goes_on_where_the_environment_says(
+    tmp_path: Path, job: MakeJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HEDGEROW_RUN", raising=False)
+    monkeypatch.setenv("HEDGEROW_RUNS", str(tmp_path / "runs"))
+    whole = job(evaluate="server")
+    run(Line(), whole)
+    (path,) = (tmp_path / "runs").iterdir()
+    folder = RunFolder.open(path)
+    models = folder.rounds()
+    manifest = json.loads((path / "manifest.json").read_bytes())
+    manifest["rounds"] = manifest["rounds"][:2]  # as if it had stopped after the first of three rounds
+    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    monkeypatch.setenv("HEDGEROW_RUN", str(path))
+    run(Line(), whole)
+    assert [folder.rounds()[number] for number in (0, 1)] == [models[number] for number in (0, 1)]
+    assert len(folder.rounds()) == 4
+    events = list(read_events(folder.events))
+    assert [event["event"] for event in events].count("run-resumed") == 1
+    assert events[-1]["status"] == "finished" and events[-1]["rounds"] == 3
+    with pytest.raises(Misconfigured, match="E113"):
+        run(Line(), whole.override({"local.lr": 0.7}))
 
 
 def test_a_run_that_fails_says_so_in_its_last_event(
