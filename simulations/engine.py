@@ -73,10 +73,11 @@ def simulate(
 
     Example, 10 sites on handwritten digits:
 
-    >>> import tempfile, hedgerow
+    >>> import tempfile
+    >>> from hedgerow import Job, Local, Privacy, Secure
     >>> from hedgerow.tasks import digits
-    >>> job = hedgerow.Job(rounds=3, privacy=hedgerow.Privacy(unit="none"), secure=hedgerow.Secure(mode="off"))
-    >>> run = simulate(job, digits(), runs=tempfile.mkdtemp())
+    >>> job = Job(rounds=5, local=Local(lr=0.5), privacy=Privacy(unit="none"), secure=Secure(mode="off"))
+    >>> run = simulate(job, digits(hidden=0), runs=tempfile.mkdtemp())
     >>> run.final["accuracy"] > 0.7
     True
     """
