@@ -69,11 +69,13 @@ class Trainer:
         """One round's update as a reply.
 
         Raises:
-            Refused: E201 the budget would be exceeded, E202 another job. Misconfigured: what the data or the model does
+            Refused: E201 the budget would be exceeded, E202 another job, E203 a job without privacy on records that
+                have an `epsilon-limit`. Misconfigured: what the data or the model does
                 not allow. Exhausted: the ledger cannot be written; then nothing was trained. What the task raises is
                 passed on, and the round stays charged: that it failed may say something about a record.
         """
         job = approved_job(config, request)
+        _refuse_unpaid(job, setup)
         x, y, _ = self._data(setup.site)
         if not len(y):
             raise Misconfigured("E125", "the site has no records", place=setup.site.name)
@@ -103,10 +105,12 @@ class Trainer:
         """The model's metrics on the site's held-out records, with `num-examples`, as a reply.
 
         Raises:
-            Refused: E202 for another job, E203 under differential privacy, where metrics are not paid for.
+            Refused: E202 for another job, E203 under differential privacy, where metrics are not paid for, and on
+                records that have an `epsilon-limit`.
             Misconfigured: E125 if the site holds nothing out.
         """
         job = approved_job(config, request)
+        _refuse_unpaid(job, setup)
         if job.privacy.unit != "none":
             raise Refused("E203", "metrics on a site's records are not paid for by the job's budget")
         self._load(arrays)
@@ -197,7 +201,7 @@ class Trainer:
         path = setup.store / "ledger.sqlite"
         if path not in self._ledgers:
             try:
-                setup.store.mkdir(parents=True, exist_ok=True)
+                setup.store.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 words = f"the ledger's folder cannot be made: {error.strerror}"
                 raise Exhausted("E504", words, place=str(setup.store), hint="check the folder's rights") from error
@@ -215,6 +219,12 @@ def approved_job(config: Mapping[str, Scalar], request: Request) -> Job:
     if digest != request.job_digest:
         raise Refused("E202", "the coordinator names another job than the run configuration holds")
     return job
+
+
+def _refuse_unpaid(job: Job, setup: SiteSetup) -> None:
+    """The run configuration comes with the coordinator's app: a job could otherwise switch the operator's limit off."""
+    if setup.epsilon_limit is not None and job.privacy.unit == "none":
+        raise Refused("E203", "the site's records have an epsilon-limit, and the job would release them without noise")
 
 
 @functools.lru_cache(maxsize=16)

@@ -30,8 +30,11 @@ class RecordOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus ships no typ
 
     Guarantee: after `step`, every parameter's gradient is (sum of clipped gradients + noise) / denominator,
     where one record changes the sum by at most `clip` in Euclidean length over all parameters together.
-    A record with a non-finite gradient adds nothing to the sum.
+    A record with a non-finite gradient adds nothing to the sum. `records` is set before each step: how many
+    records the gradients are of.
     """
+
+    records: int
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class RecordOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus ships no typ
             expected_batch_size=denominator,
             loss_reduction="mean",
         )
+        self.records = 0
         self._randomness = randomness
         if proximal:
             anchors = [(p, p.detach().clone()) for p in self.params]
@@ -62,18 +66,32 @@ class RecordOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus ships no typ
             self.attach_step_hook(pull)
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool | None:
-        """Clip, add noise and scale, also when a parameter, or all of them, met no record."""
-        batch = max((len(p.grad_sample) for p in self.params if p.grad_sample is not None), default=0)
+        """Clip, add noise and scale, also when a parameter, or all of them, met no record.
+
+        Raises: Misconfigured E130 if a layer saw more or fewer rows than there are records: a clipped row is then no
+        clipped record.
+        """
         for p in self.params:
             if p.grad_sample is None:
-                p.grad_sample = _missing_gradients(p, batch)
+                p.grad_sample = _missing_gradients(p, self.records)
+            elif len(p.grad_sample) != self.records:
+                raise Misconfigured(
+                    "E130",
+                    f"a layer with a parameter of shape {tuple(p.shape)} does not see one row a record",
+                    place="model",
+                    hint="keep the records in the first dimension of what every layer is given",
+                )
         done: bool | None = super().pre_step(closure)
         return done
 
     def clip_and_accumulate(self) -> None:
         """Sum the clipped gradients as Opacus does, leaving out records whose gradient is not finite."""
         parameters: list[Any] = self.params
-        samples = [g.reshape(len(g), p.numel()) for p, g in zip(parameters, self.grad_samples, strict=True)]
+        # Half precision would round the sum by more than a record weighs, before there is noise to hide it.
+        samples = [
+            g.reshape(len(g), p.numel()).to(torch.promote_types(g.dtype, torch.float32))
+            for p, g in zip(parameters, self.grad_samples, strict=True)
+        ]
         norms = torch.stack([g.norm(dim=1) for g in samples], dim=1).norm(dim=1)
         weights = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
         absent = ~norms.isfinite()

@@ -55,11 +55,19 @@ class _Account:
     """A data set's charges that count."""
 
     steps: Counter[tuple[float, float]] = field(default_factory=Counter)
-    charges: int = 0
+    deltas: Counter[float] = field(default_factory=Counter)
+
+    @property
+    def charges(self) -> int:
+        return self.deltas.total()
 
     def add(self, charge: Charge, sign: int) -> None:
         self.steps[charge.noise_multiplier, charge.sampling_rate] += sign * charge.steps
-        self.charges += sign
+        self.deltas[charge.delta] += sign
+
+    def strictest(self, charge: Charge) -> float:
+        """The smallest δ that was ever promised to these records: a job with a larger one may not buy on its terms."""
+        return min((charge.delta, *(+self.deltas)))
 
     def price(self, delta: float, accountant: Accountant, extra: SampledGaussian | None = None) -> float:
         events = [
@@ -129,8 +137,8 @@ class Ledger:
         A charge with a `stream` (seeded simulation) that is already there, exactly as given, is returned again
         and costs nothing: repeating it releases the same bytes. Without a stream every call is a new charge.
         Raises: Refused E201 if all charges on the data set would then cost more than `limit_epsilon` at the
-        charge's delta; nothing is charged. Exhausted E503, E504, E505 if it cannot be written; nothing may then
-        be released.
+        smallest delta among them; nothing is charged. Exhausted E503, E504, E505 if it cannot be written; nothing
+        may then be released.
         """
         rdp_curve(charge.noise_multiplier, charge.sampling_rate)  # priced before the lock: others need not wait
         with self._writing():
@@ -138,15 +146,16 @@ class Ledger:
             if charge.stream and (known := self._streams.get(charge)):
                 return Reservation(seq=known.seq, hash=known.hash, charge=charge, fresh=False)
             account = self._accounts.get(charge.dataset, _Account())
-            cost = account.price(charge.delta, "rdp", charge.event())
+            delta = account.strictest(charge)
+            cost = account.price(delta, "rdp", charge.event())
             if accountant != "rdp" and not cost <= limit_epsilon:  # the tighter bound costs more, so it comes second
-                cost = account.price(charge.delta, accountant, charge.event())
+                cost = account.price(delta, accountant, charge.event())
             if not cost <= limit_epsilon:
-                spent = account.price(charge.delta, accountant)
+                spent = account.price(delta, accountant)
                 raise Refused(
                     "E201",
                     f"data set {charge.dataset!r} has spent epsilon {spent:.4g} and would reach {cost:.4g}, "
-                    f"its limit is {limit_epsilon:g} at delta {charge.delta:g}",
+                    f"its limit is {limit_epsilon:g} at delta {delta:g}",
                     place=str(self._path),
                     hint="train fewer rounds, add more noise, or let the site raise its limit",
                 )

@@ -141,7 +141,7 @@ def private_steps(
     gradient is not finite weighs nothing. Charge the step to the ledger *before* calling this.
     Randomness is taken from `randomness` alone: torch's global generator is neither read nor moved.
     After the call the model carries no trace of Opacus; after an error it is as it was before.
-    Raises: Misconfigured E130 for a model that mixes records, E126 if `x` or `y` do not have n records,
+    Raises: Misconfigured E130 for a model that mixes or splits records, E126 if `x` or `y` do not have n records,
     E102 for a loss that does not give one value a record.
     Cost: O(B · parameters) a step.
     """
@@ -176,6 +176,7 @@ def private_steps(
                     if len(chunk):
                         losses = _one_value_a_record(loss(forward(x[chunk]), y[chunk]), len(chunk))
                         torch.autograd.backward(losses.sum())
+                    optimizer.records = len(chunk)
                     optimizer.signal_skip_step(start != starts[-1])
                     optimizer.step()
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -24,6 +25,7 @@ from hedgerow.events import Event, RoundStarted
 from hedgerow.job import Job
 from hedgerow.server.optimizer import first_state
 from hedgerow.server.policygrid import FIRST_WAIT, LONGEST_WAIT, PolicyGrid
+from hedgerow.server.pooling import pooled_metrics
 from hedgerow.server.round import GlobalState, VoidRound, close_round
 from hedgerow.server.telling import Teller
 from hedgerow.update import Layout, Vector
@@ -103,9 +105,8 @@ class Strategy(FlowerStrategy):
         """
         layout, state = self._current()
         fixed = self._first.keys() - set(layout.names)
-        answers = [
-            self._known(read_reply(message, layout=layout, model=state.model, fixed=fixed)) for message in replies
-        ]
+        read = [read_reply(message, layout=layout, model=state.model, fixed=fixed) for message in replies]
+        answers = self._named(read)
         gathered = time.perf_counter()
         try:
             closed = close_round(self.job, state, answers, asked=self._asked)
@@ -149,23 +150,11 @@ class Strategy(FlowerStrategy):
         ]
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        """The sites' metrics, each weighted by the records it was measured on."""
-        totals, sums = dict[str, int](), dict[str, float]()
-        for message in sorted(replies, key=lambda message: message.metadata.src_node_id):
-            if message.has_error() or "metrics" not in message.content.metric_records:
-                continue
-            metrics = message.content.metric_records["metrics"]
-            records = metrics.get("num-examples", 0)
-            values = {key: value for key, value in metrics.items() if isinstance(value, int | float)}
-            if not isinstance(records, int) or not 0 < records <= 2**31 or not all(map(math.isfinite, values.values())):
-                continue
-            for key in values.keys() - {"num-examples"}:
-                totals[key] = totals.get(key, 0) + records
-                sums[key] = sums.get(key, 0.0) + records * values[key]
-        if not totals:
+        """The sites' metrics as one, and an event that tells them."""
+        means, records = pooled_metrics(replies)
+        if not means:
             return None
-        means = {key: sums[key] / totals[key] for key in sorted(sums, key=lambda key: (key == "loss", key))}
-        self._tell(evaluated(round=server_round, where="sites", records=max(totals.values()), metrics=means))
+        self._tell(evaluated(round=server_round, where="sites", records=records, metrics=means))
         return MetricRecord(dict(means))
 
     def summary(self) -> None:
@@ -235,13 +224,22 @@ class Strategy(FlowerStrategy):
         """The model as arrays, among the integer buffers that a foreign client expects back, as they were."""
         return ArrayRecord({**self._first, **model_record(layout, model)})
 
-    def _known(self, answer: Reply) -> Reply:
-        """The answer under the first name that its node gave: who could take a new one could declare a new count."""
-        if answer.sender not in self._asked:
-            return answer
-        if not answer.unnamed:
-            self._names.setdefault(answer.sender, answer.site)
-        return replace(answer, site=self._names.get(answer.sender, answer.site))
+    def _named(self, answers: Sequence[Reply]) -> list[Reply]:
+        """Each answer under the first name that its node gave. One name is one node's.
+
+        Who could take a new name could declare a new count, and who could take another's could have the other rejected.
+        Of two that claim a name at once neither gets it: they go by their nodes' numbers.
+        """
+        claims = {
+            answer.sender: answer.site
+            for answer in answers
+            if answer.sender in self._asked and answer.sender not in self._names and not answer.unnamed
+        }
+        times, taken = Counter(claims.values()), set(self._names.values())
+        for node, name in claims.items():
+            free = times[name] == 1 and name not in taken and not name.startswith("node-")
+            self._names[node] = name if free else f"node-{node:x}"
+        return [replace(answer, site=self._names.get(answer.sender, answer.site)) for answer in answers]
 
     def _current(self) -> tuple[Layout, GlobalState]:
         if self._layout is None or self.state is None:

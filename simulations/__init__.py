@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from hedgerow.simulations.partition import partition, split  # the function, not the module of the same name
 
 if TYPE_CHECKING:
-    from hedgerow.simulations.engine import ENGINES as ENGINES
     from hedgerow.simulations.engine import resume as resume
     from hedgerow.simulations.engine import simulate as simulate
     from hedgerow.simulations.localgrid import LocalGrid as LocalGrid
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from hedgerow.simulations.localgrid import run_simulation as run_simulation
 
 _HOMES = {
-    "ENGINES": "engine",
     "LocalGrid": "localgrid",
     "LocalNode": "localgrid",
     "resume": "engine",
@@ -22,7 +20,7 @@ _HOMES = {
     "simulate": "engine",
 }
 
-__all__ = ["ENGINES", "LocalGrid", "LocalNode", "partition", "resume", "run_simulation", "simulate", "split"]
+__all__ = ["LocalGrid", "LocalNode", "partition", "resume", "run_simulation", "simulate", "split"]
 
 
 def __getattr__(name: str) -> object:

@@ -25,13 +25,13 @@ from hedgerow.run import Run
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.server.app import run_finished, run_started
-from hedgerow.simulations.afterwards import measure_leakage
 from hedgerow.simulations.attacks import attacker_indices
+from hedgerow.simulations.leakage import measure_leakage
 from hedgerow.simulations.rounds import Stage, in_process_rounds, one_thread, ray_rounds
 from hedgerow.simulations.sites import prepare
 from hedgerow.task import Task
 
-__all__ = ["ENGINES", "resume", "simulate"]
+__all__ = ["resume", "simulate"]
 
 
 def _local_rounds(stage: Stage) -> None:

@@ -7,7 +7,7 @@ import re
 import threading
 from pathlib import Path
 
-from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, Refused, Rejected, Tampered
+from hedgerow.errors import CODES, HedgerowError, Misconfigured, error_of
 from hedgerow.job import Job
 from hedgerow.server.app import RUN_VARIABLE
 from hedgerow.simulations.attacks import Attack, attacker_indices
@@ -19,8 +19,7 @@ __all__ = ["local_rounds"]
 
 STARTING = 600.0  # seconds that servers and sites may take to start, on top of the rounds' own deadlines
 POLL = 0.2  # seconds between looks at the event log, which the ServerApp's process writes
-FAMILIES = {kind.family: kind for kind in (Misconfigured, Refused, Rejected, Tampered, Exhausted)}
-CODED = re.compile(r"\b(E[1-59]\d\d) (.*)")
+CODED = re.compile(r"\b(E[1-5]\d\d) (.*)")
 
 
 def local_rounds(stage: Stage) -> None:
@@ -89,9 +88,6 @@ def _error(outcome: LocalOutcome, logs: Path) -> HedgerowError:
     """The ServerApp's own coded error where its log shows one."""
     for line in reversed([*outcome.tail, *outcome.details.splitlines()]):
         found = CODED.search(line)
-        if found and (kind := FAMILIES.get(found[1][:2])):
-            try:
-                return kind(found[1], found[2], place=str(logs))
-            except KeyError:
-                continue
+        if found and found[1] in CODES:
+            return error_of(found[1], found[2], place=str(logs))
     return HedgerowError("E902", f"the ServerApp {outcome.status}: {outcome.details}", place=str(logs))

@@ -14,9 +14,7 @@ from hedgerow.errors import Misconfigured
 __all__ = ["run_on_ray"]
 
 
-def run_on_ray(
-    server_app: ServerApp, client_app: ClientApp, sites: int, *, address: str | None = None, cpus_per_site: int = 1
-) -> None:
+def run_on_ray(server_app: ServerApp, client_app: ClientApp, sites: int, *, address: str | None = None) -> None:
     """Run an app on Ray: `address` (or the environment variable RAY_ADDRESS) names a cluster, else Ray starts here.
 
     Without an address Ray is told "local": left alone it joins whatever cluster a stale file names, and hangs.
@@ -37,6 +35,6 @@ def run_on_ray(
             num_supernodes=sites,
             backend_config={
                 "init_args": {"address": cluster, "log_to_driver": False},
-                "client_resources": {"num_cpus": cpus_per_site, "num_gpus": 0.0},
+                "client_resources": {"num_cpus": 1, "num_gpus": 0.0},
             },
         )

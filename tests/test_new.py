@@ -24,7 +24,6 @@ from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.job import Job
 from hedgerow.new import NewProject, create_project
 from hedgerow.new.choices import choose
-from hedgerow.new.rendering import quoted
 from hedgerow.scenario import Scenario
 from hedgerow.settings import dotted
 
@@ -252,11 +251,6 @@ def test_names_with_quotes_and_backslashes_survive(tmp_path: Path) -> None:
     project = create_project(tmp_path / "odd", data=data, label="outcome", site="group")
     found = look(project)
     assert found.labels == ["n'o", 'y"es'] and found.sites == ['x"y', "z\\w"]
-
-
-@given(word=st.text(st.characters(exclude_categories=["Cs"])))
-def test_quoted_text_reads_the_same_in_python_and_toml(word: str) -> None:
-    assert tomllib.loads(f"word = {quoted(word)}")["word"] == eval(quoted(word)) == word
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,16 @@ def lines(*events: Mapping[str, Any]) -> list[str]:
 STARTED = {"event": "round-started", "round": 1, "rounds": 20, "asked": 5}
 
 
+@pytest.mark.parametrize("scenario", [{}, {"seed": 0}])
+def test_a_simulated_epsilon_is_called_no_dp_release_from_the_first_line(scenario: dict[str, Any]) -> None:
+    job = {"privacy.unit": "record", "privacy.epsilon": 3.0, "privacy.delta": 1e-4, "rounds": 20}
+    job |= {"aggregate.rule": "mean", "aggregate.before": "none", "aggregate.byzantine": 0}
+    facts = {"run": "r", "engine": "in-process", "task": "t", "sites": 2, "parameters": 5}
+    said = lines({"event": "run-started", "job": job, "scenario": scenario, **facts})
+    assert any("ε ≤ 3 per record at δ = 0.0001" in line for line in said)
+    assert any("not a DP release" in line for line in said) == bool(scenario)
+
+
 def test_whom_the_rule_leaves_out_is_not_called_rejected() -> None:
     (line,) = lines(STARTED, closed([("site-03", "E310")]), EVALUATED)
     assert line == "round  1/20  accuracy 0.800 (0.70 to 0.90)  left out site-03"

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from hypothesis import strategies as st
 import hedgerow.runs
 from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, Tampered
 from hedgerow.job import Job, Privacy, Secure
-from hedgerow.runs import RunFolder, list_runs, write_whole
+from hedgerow.runs import RunFolder, list_runs
 from hedgerow.scenario import Scenario
 from hedgerow.update import Layout, Vector
 
@@ -240,6 +239,22 @@ def test_a_manifest_from_elsewhere_is_refused_by_code(folder: RunFolder, change:
     assert caught.value.code == code
 
 
+def test_a_manifest_from_elsewhere_deletes_nothing_outside_its_folder(folder: RunFolder) -> None:
+    """Old states are deleted by the name that the manifest gives them."""
+    victim = folder.path.parent / "victim.safetensors"
+    victim.touch()
+    for number in range(1, 5):
+        folder.save(number, LAYOUT, model(number), {})
+    path = folder.path / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["rounds"][-2]["state"] = "../../victim"
+    path.write_text(json.dumps(manifest))
+    for number in (5, 6):
+        with pytest.raises(Tampered):
+            folder.save(number, LAYOUT, model(number), {})
+    assert victim.exists()
+
+
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=12), st.integers(0, 12))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 def test_pruning_never_takes_what_a_resume_needs(tmp_path: Path, states: list[int], again: int) -> None:
@@ -289,47 +304,6 @@ def test_only_as_many_models_go_as_space_needs(folder: RunFolder, monkeypatch: p
         folder.save(number, LAYOUT, model(number), {})
     kept = {path.stem for path in (folder.path / "models").iterdir()}
     assert [number for number, name in folder.rounds().items() if name not in kept] == [1, 2, 3, 4, 5]
-
-
-def failing(error: int) -> Callable[..., None]:
-    def fail(*arguments: object) -> None:
-        raise OSError(error, os.strerror(error))
-
-    return fail
-
-
-@pytest.mark.parametrize(
-    ("error", "code"), [("ENOSPC", "E503"), ("EDQUOT", "E503"), ("EROFS", "E504"), ("EIO", "E504")]
-)
-@pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: str, code: str
-) -> None:
-    path = tmp_path / "file"
-    write_whole(path, b"old")
-    with monkeypatch.context() as patch:
-        patch.setattr(os, step, failing(getattr(errno, error)))
-        with pytest.raises(Exhausted) as caught:
-            write_whole(path, b"new")
-    assert caught.value.code == code
-    assert path.read_bytes() == b"old"
-    assert files(tmp_path) == {"file"}
-    write_whole(path, b"new")
-    assert path.read_bytes() == b"new"
-
-
-def test_an_interrupt_in_mid_write_leaves_the_old_file_and_nothing_beside_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupt(*arguments: object) -> None:
-        raise KeyboardInterrupt
-
-    write_whole(tmp_path / "file", b"old")
-    monkeypatch.setattr(os, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(tmp_path / "file", b"new")
-    assert (tmp_path / "file").read_bytes() == b"old"
-    assert files(tmp_path) == {"file"}
 
 
 @pytest.mark.parametrize("writes", range(3))

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hedgerow.errors import Exhausted
+from hedgerow.disk import disk_errors
 
 __all__ = ["Certificates", "create_certificates"]
 
@@ -54,7 +54,7 @@ def create_certificates(
     authority_key, server_key = _new_key(), _new_key()
     authority = _authority(authority_key, start, end)
     server = _server(server_key.public_key(), authority, authority_key, start, end)
-    try:
+    with disk_errors("the keys", folder):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Certificates(
             authority=_write(folder / "ca.pem", authority.public_bytes(serialization.Encoding.PEM)),
@@ -72,9 +72,6 @@ def create_certificates(
                 public,
                 key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH),
             )
-    except OSError as error:
-        code = "E503" if error.errno == 28 else "E504"
-        raise Exhausted(code, f"the keys cannot be written: {error.strerror}", place=str(folder)) from None
     return made
 
 

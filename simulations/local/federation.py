@@ -18,6 +18,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import MappingProxyType
 
+from hedgerow.disk import disk_errors
 from hedgerow.errors import Exhausted, HedgerowError, Misconfigured
 from hedgerow.settings import Scalar
 from hedgerow.simulations.local import flower
@@ -233,7 +234,7 @@ def _site(
 def _private_folder(private: Path, mark: str) -> Iterator[None]:
     """A fresh folder for everything secret, removed at the end; one that a killed run left behind is replaced."""
     ours = private / "owner"
-    try:
+    with disk_errors("the folder", private):
         if private.exists():
             if not ours.is_file():
                 raise Misconfigured("E115", "this folder is not of a local run", place=str(private))
@@ -242,9 +243,6 @@ def _private_folder(private: Path, mark: str) -> Iterator[None]:
             shutil.rmtree(private)
         private.mkdir(mode=0o700, parents=True)
         ours.write_text(mark, encoding="utf-8")
-    except OSError as error:
-        code = "E503" if error.errno == 28 else "E504"
-        raise Exhausted(code, f"the folder cannot be written: {error.strerror}", place=str(private)) from None
     try:
         yield
     finally:

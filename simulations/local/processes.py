@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from hedgerow.disk import disk_errors
 from hedgerow.errors import Exhausted, HedgerowError
 
 __all__ = [
@@ -92,10 +93,9 @@ class Processes:
         self._keeper: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self.logs.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise Exhausted("E504", f"no logs can be written: {error.strerror}", place=str(self.logs)) from None
+        with disk_errors("the logs", self.logs):
+            # A site's log holds the words of its exceptions, and those may hold a record.
+            self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._keeper = subprocess.Popen(
             [sys.executable, "-m", "hedgerow.simulations.local.keeper", self.mark],
             stdin=subprocess.PIPE,

@@ -6,7 +6,6 @@ defaults) are added to a private copy of the app. Values travel in a TOML file: 
 """
 
 import difflib
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from hedgerow.errors import Misconfigured
 from hedgerow.settings import Scalar, dotted, read_toml, table
+from hedgerow.tomltext import toml_literal
 
 __all__ = ["app_config", "app_with", "missing_keys", "toml_text"]
 
@@ -110,18 +110,7 @@ def toml_text(values: Mapping[str, Scalar]) -> str:
     "note" = "say \\"hi\\""
     "fast" = true
     """
-    return "".join(f"{_text(key)} = {_value(value)}\n" for key, value in values.items())
-
-
-def _value(value: Scalar) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return _text(value) if isinstance(value, str) else repr(value)
-
-
-def _text(text: str) -> str:
-    """A TOML basic string: JSON's escapes are TOML's too, but TOML also wants DEL escaped."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(f"{toml_literal(key)} = {toml_literal(value)}\n" for key, value in values.items())
 
 
 def _belongs(folder: Path) -> bool:

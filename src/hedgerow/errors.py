@@ -16,7 +16,7 @@ carry a record (`ValueError("secret patient 42")`).
 
 from typing import ClassVar
 
-__all__ = ["CODES", "Exhausted", "HedgerowError", "Misconfigured", "Refused", "Rejected", "Tampered"]
+__all__ = ["CODES", "Exhausted", "HedgerowError", "Misconfigured", "Refused", "Rejected", "Tampered", "error_of"]
 
 CODES: dict[str, str] = {
     # Misconfigured: the command line and the job
@@ -154,3 +154,19 @@ class Exhausted(HedgerowError):
 
     exit_code = 6
     family = "E5"
+
+
+_FAMILIES = (Misconfigured, Refused, Rejected, Tampered, Exhausted, HedgerowError)
+
+
+def error_of(code: str, message: str, *, place: str = "", hint: str = "") -> HedgerowError:
+    """The error of a code that was read somewhere, in the code's own family.
+
+    Raises:
+        KeyError: if the code is not in `CODES`.
+
+    >>> error_of("E503", "the disk is full").exit_code
+    6
+    """
+    family = next(kind for kind in _FAMILIES if CODES[code] and code.startswith(kind.family))
+    return family(code, message, place=place, hint=hint)

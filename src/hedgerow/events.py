@@ -16,9 +16,10 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from hedgerow.errors import Exhausted, Tampered
+from hedgerow.disk import disk_errors
+from hedgerow.errors import Tampered
 
 __all__ = [
     "BudgetPlanned",
@@ -43,6 +44,7 @@ __all__ = [
 Json = Any  # what json.loads returns: the one place where an event is not yet typed
 Listener = Callable[[Mapping[str, Json]], None]
 
+WORD_START = re.compile(r"(?<!^)(?=[A-Z])")  # `RoundClosed` is told as `round-closed`
 OF_A_ROUND = ("round-started", "round-closed", "round-voided", "evaluated", "budget-spent")
 OF_THE_END = ("leakage-measured", "gate-checked", "run-finished")
 
@@ -207,8 +209,6 @@ class EventLog:
         Exhausted: E503 no space left, E504 the folder cannot be written.
     """
 
-    names: ClassVar[re.Pattern[str]] = re.compile(r"(?<!^)(?=[A-Z])")
-
     def __init__(
         self, path: Path, *, clock: Callable[[], float] = time.time, listeners: Sequence[Listener] = ()
     ) -> None:
@@ -222,15 +222,12 @@ class EventLog:
         record = {
             "seq": self._seq,
             "time": round(self._clock(), 3),
-            "event": self.names.sub("-", type(event).__name__).lower(),
+            "event": WORD_START.sub("-", type(event).__name__).lower(),
             **_plain({field.name: getattr(event, field.name) for field in dataclasses.fields(event)}),
         }
         line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
-        try:
+        with disk_errors("the event log", self.path):
             _append_line(self.path, line.encode())
-        except OSError as error:
-            code = "E503" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E504"
-            raise Exhausted(code, f"the event log cannot be written: {error.strerror}", place=str(self.path)) from None
         self._seq += 1
         for listener in self._listeners:
             listener(record)

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured, Refused, Rejected, Tampered
+from hedgerow.errors import CODES, HedgerowError, error_of
 
 __all__ = ["LEVELS", "Finding", "refuse_errors"]
 
 LEVELS = ("error", "warning", "note")
-FAMILIES = (Misconfigured, Refused, Rejected, Tampered, Exhausted, HedgerowError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,5 +40,4 @@ def refuse_errors(findings: Iterable[Finding]) -> None:
     """
     for finding in findings:
         if finding.level == "error":
-            family = next(family for family in FAMILIES if finding.code.startswith(family.family))
-            raise family(finding.code, finding.message, place=finding.place, hint=finding.hint)
+            raise error_of(finding.code, finding.message, place=finding.place, hint=finding.hint)

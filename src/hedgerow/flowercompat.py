@@ -38,6 +38,7 @@ __all__ = [
     "over_the_wire",
     "own_copy",
     "quiet_flower",
+    "run_clientapp_command",
     "task_identity",
 ]
 
@@ -134,13 +135,14 @@ def quiet_flower(level: int = logging.WARNING) -> Iterator[None]:
         logger.setLevel(before)
 
 
-# For `simulations.local`: what the `flwr-clientapp` command does for one message, with the loaded ClientApp replaced.
-__all__ += ["run_clientapp_command"]
 AppCall = Callable[[flwr.app.Message, flwr.app.Context], flwr.app.Message]
 
 
 def run_clientapp_command(words: Sequence[str], *, wrap: Callable[[ClientApp], AppCall]) -> None:
-    """Run Flower's `flwr-clientapp` with these words, passing the app's own ClientApp through `wrap` first."""
+    """Run Flower's `flwr-clientapp` with these words, passing the app's own ClientApp through `wrap` first.
+
+    It answers one message, as at a real site; `simulations.local` makes hostile sites of it.
+    """
     from flwr.supernode.cli.flwr_clientapp import flwr_clientapp
 
     run_clientapp: Any = importlib.import_module("flwr.supernode.runtime.run_clientapp")

@@ -82,6 +82,7 @@ def _headline(event: Mapping[str, Any]) -> str:
     job, scenario = event["job"], event["scenario"]
     private = (
         f"ε ≤ {job['privacy.epsilon']:g} per record at δ = {job['privacy.delta']:g}"
+        + (" (simulated, so not a DP release)" if scenario else "")
         if job["privacy.unit"] == "record"
         else "no differential privacy"
     )

@@ -16,13 +16,10 @@ Files are written beside their place and renamed into it, so a reader never sees
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,14 +28,16 @@ from typing import Any
 
 import numpy as np
 
+from hedgerow.disk import disk_errors, write_whole
 from hedgerow.errors import Exhausted, Misconfigured, Rejected, Tampered
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
 from hedgerow.update import Layout, Vector
 
-__all__ = ["Checkpoint", "RunFolder", "list_runs", "write_whole"]
+__all__ = ["Checkpoint", "RunFolder", "list_runs"]
 
 SCHEMA = 1
+SHA256 = re.compile("[0-9a-f]{64}")
 NAME = re.compile(r"\w[\w.-]{0,99}")
 KEPT_BYTES = 1 << 30  # older models beyond this are deleted; the first, the last three and the manifest stay
 
@@ -89,7 +88,7 @@ class RunFolder:
             raise Misconfigured("E103", f"a run cannot be named {name!r}", place=str(parent), hint=hint)
         kind = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:40] or "run"
         stem = name or f"{datetime.now():%Y-%m-%d-%H%M%S}-{kind}"
-        with _disk_errors(parent):
+        with disk_errors("the run", parent):
             parent.mkdir(parents=True, exist_ok=True)
             for attempt in range(1, 1000):
                 path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
@@ -166,7 +165,7 @@ class RunFolder:
         Raises:
             Exhausted: E506.
         """
-        with _disk_errors(self.path):
+        with disk_errors("the run", self.path):
             file = open(self.path / ".lock", "w")
         with file:
             try:
@@ -292,6 +291,8 @@ def _is_whole(manifest: Mapping[str, Any]) -> bool:
     return (
         len(entries) > 0
         and all(isinstance(entry[key], kind) for entry in entries for key, kind in kinds.items())
+        and all(SHA256.fullmatch(entry["model"]) for entry in entries)  # they become paths, also of what is deleted
+        and all(SHA256.fullmatch(entry["state"]) for entry in entries if entry["state"])
         and all(isinstance(name, str) for name in manifest["names"])
         and all(isinstance(length, int) for shape in manifest["shapes"] for length in shape)
         and len(manifest["names"]) == len(manifest["shapes"])
@@ -305,46 +306,3 @@ def list_runs(parent: Path) -> list[RunFolder]:
         with contextlib.suppress(Misconfigured, Tampered):
             found.append(RunFolder.open(path.parent))
     return found
-
-
-def write_whole(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Write beside the place and rename into it: a crash or a full disk leaves the old file.
-
-    `durable` also outlives a loss of power, for the price of two fsyncs; a simulation can be run again instead.
-
-    Raises:
-        Exhausted: E503, E504.
-    """
-    with _disk_errors(path.parent):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        try:
-            with open(handle, "wb") as file:
-                file.write(data)
-                if durable:
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(temporary, path)
-            if durable:
-                _sync_folder(path.parent)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-@contextlib.contextmanager
-def _disk_errors(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        code = "E503" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "E504"
-        hint = "free some space, then: hedgerow resume RUN" if code == "E503" else "choose another folder with --runs"
-        raise Exhausted(code, f"cannot write: {error.strerror}", place=str(place), hint=hint) from None

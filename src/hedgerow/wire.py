@@ -262,6 +262,8 @@ def _attestation(content: RecordDict) -> Attestation | None:
     numbers = {name: value for name, value in values.items() if isinstance(value, int | float) and math.isfinite(value)}
     if len(numbers) != len(values):
         raise Rejected("E305", "the site's privacy attestation is incomplete")
+    if min(numbers.values()) < 0 or numbers["delta"] >= 1 or numbers["sampling_rate"] > 1 or numbers["steps"] > 2**53:
+        raise Rejected("E305", "the site's privacy attestation is out of range")
     return Attestation(**{**numbers, "steps": int(numbers["steps"])})  # type: ignore[arg-type]
 
 
@@ -273,7 +275,7 @@ def _update(content: RecordDict, layout: Layout, model: Vector, fixed: Collectio
             raise Rejected("E305", "the update is not one flat array")
         vector = _decode(arrays["flat"], 4 * layout.size)
         if vector.dtype != np.float32:
-            raise Rejected("E302", f"the update is {vector.dtype}, not float32")
+            raise Rejected("E302", "the update is not float32")  # a dtype can hold words of the site's
         if vector.shape != (layout.size,):
             raise Rejected("E301", f"the update has shape {vector.shape}, not ({layout.size},)")
         return vector

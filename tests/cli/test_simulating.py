@@ -19,6 +19,9 @@ def test_a_run_answers_with_its_model_its_metrics_and_its_spending(hedgerow: Any
     assert (data["rounds"], data["status"], data["engine"]) == (3, "finished", "in-process")
     assert set(data["epsilon"]) == {f"site-0{n}" for n in range(1, 6)}
     assert all(0 < epsilon <= 3 for epsilon in data["epsilon"].values())
+    claim = data["privacy"]
+    assert (claim["unit"], claim["delta"], claim["accountant"]) == ("record", 1e-3, "rdp")
+    assert "not a DP release" in claim["noise"][0] and claim["relation"] == "add or remove one record"
     assert Path(data["report"]).exists()
     assert (Path(data["folder"]) / "models" / f"{data['model_sha256']}.safetensors").exists()
 

@@ -326,6 +326,16 @@ def test_the_operator_s_limit_counts_over_all_jobs_on_the_data_set(site: MakeSit
     assert before < spent(first, "cohort") <= 3.9
 
 
+@pytest.mark.parametrize("kind", ["train", "evaluate"])
+def test_a_job_without_privacy_cannot_switch_the_operator_s_limit_off(
+    kind: str, site: MakeSite, rings: MakeTask
+) -> None:
+    task = rings()
+    asked = site(task, node={"epsilon-limit": 3.9})
+    assert code_of(asked.read(kind=kind)) == "E203" and task.reads == 0
+    assert code_of(asked.read(kind=kind, **{"epsilon-limit": None})) != "E203"
+
+
 def test_asking_the_same_simulated_round_again_releases_the_same_and_costs_nothing(site: MakeSite) -> None:
     asked = site(**PRIVATE)
     first = asked.read()

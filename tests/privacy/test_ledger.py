@@ -81,6 +81,21 @@ def test_a_charge_over_the_limit_is_refused_and_leaves_no_trace(path: Path) -> N
         assert fact in caught.value.message
 
 
+def test_a_limit_that_is_used_up_stays_used_up_for_a_job_with_a_larger_delta(path: Path) -> None:
+    """ε falls as δ grows: the coordinator, who chooses a job's δ, must not gain steps by that, in either order."""
+    loose = replace(CHARGE, delta=1e-2, job="job-b")
+    with Ledger.open(path) as ledger:
+        ledger.reserve(CHARGE, limit_epsilon=price(10))
+        with pytest.raises(Refused, match="at delta 1e-05"):
+            ledger.reserve(loose, limit_epsilon=price(10))
+    with Ledger.open(path.with_name("other.sqlite")) as ledger:
+        voided = ledger.reserve(CHARGE, limit_epsilon=price(10))
+        ledger.void(voided)
+        ledger.reserve(loose, limit_epsilon=price(9))  # what was voided promises nothing
+        with pytest.raises(Refused):
+            ledger.reserve(CHARGE, limit_epsilon=price(10))
+
+
 def test_the_tighter_accountant_lets_a_job_in_that_the_cheap_one_refuses(path: Path) -> None:
     charge = replace(CHARGE, sampling_rate=1.0, noise_multiplier=5.0, steps=20)
     events = [charge.event()]

@@ -23,6 +23,7 @@ from hedgerow.privacy import (
     plan_record_dp,
     private_steps,
 )
+from hedgerow.privacy.dpsgd import RecordOptimizer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Full backward hook is firing")  # as dpsgd.py does outside pytest
 
@@ -358,6 +359,71 @@ def test_what_would_leave_without_noise_is_refused_and_undone(model: nn.Module, 
     after = model.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert all(not vars(p) for p in model.parameters())
+
+
+class Folding(nn.Module):
+    """Gives its layer other rows than records: four a record, time before records, or one record at a time."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts: torch.Tensor = x.reshape(len(x), 4, 4)
+        if self.how == "folded":
+            rows: torch.Tensor = self.layer(parts.reshape(-1, 4))
+            return rows.reshape(len(x), 4, 3).sum(dim=1)
+        if self.how == "time first":
+            first: torch.Tensor = self.layer(parts.transpose(0, 1))
+            return first.sum(dim=0)
+        if self.how == "one by one":
+            return torch.cat([self.layer(parts[i : i + 1]).sum(dim=1) for i in range(len(x))])
+        kept: torch.Tensor = self.layer(parts)
+        return kept.sum(dim=1)
+
+
+@pytest.mark.parametrize("how", ["folded", "time first", "one by one"])
+def test_a_layer_that_sees_other_rows_than_records_is_refused_for_a_clipped_row_is_no_clipped_record(how: str) -> None:
+    x, y = torch.randn(12, 16, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+
+    def train(model: nn.Module) -> None:
+        private_steps(model, x, y, plan=PLAN, loss=loss, make_optimizer=plain, randomness=Chosen(0, 3, 7))
+
+    model = Folding(how)
+    before = [value.clone() for value in model.parameters()]
+    with pytest.raises(Misconfigured, match="one row a record") as caught:
+        train(model)
+    assert caught.value.code == "E130"
+    assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
+    train(Folding("kept"))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_one_record_of_a_large_batch_weighs_no_more_in_half_precision(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n = 600
+    plan = replace(PLAN, records=n, expected_batch=n, sampling_rate=1.0)
+    sums: list[torch.Tensor] = []
+
+    def seen(optimizer: RecordOptimizer) -> None:
+        sums.append(torch.cat([p.summed_grad.double().flatten() for p in optimizer.params]))
+        add_noise(optimizer)
+
+    add_noise = RecordOptimizer.add_noise
+    monkeypatch.setattr(RecordOptimizer, "add_noise", seen)
+    x, y = data(1)
+    for taken in (range(n), range(1, n)):
+        model = nn.Linear(6, 3).to(dtype)
+        with torch.no_grad():
+            for value in model.parameters():
+                value.fill_(0.1)
+        private_steps(
+            model, x.expand(n, -1).to(dtype), y.expand(n), plan=plan, loss=loss, make_optimizer=plain,
+            randomness=Chosen(*taken),
+        )  # fmt: skip
+    assert float((sums[0] - sums[1]).norm()) <= plan.clip * (1 + 1e-2)
 
 
 def test_a_loss_that_averages_over_records_is_refused() -> None:

@@ -180,7 +180,6 @@ HOSTILE: dict[str, Callable[[np.ndarray], RecordDict]] = {
     "nothing": lambda model: RecordDict(),
     "a refusal": lambda model: failure_content("E201", site="evil"),
     "an unknown code": lambda model: failure_content("no such code", site="evil"),
-    "another's name": lambda model: reply_content(np.full(SIZE, 5, np.float32), site="ward-1"),
     "a missing layer": lambda model: RecordDict({"arrays": record({"w": MODEL["w"]})}),
     "an extra layer": lambda model: RecordDict({"arrays": record({**MODEL, "x": MODEL["b"]})}),
 }
@@ -235,6 +234,25 @@ def test_a_site_that_takes_a_new_name_declares_no_new_count(job: MakeJob) -> Non
     still = run(Strategy(agreed), answering(unit_update))
     assert vector(moved.arrays).tobytes() == vector(still.arrays).tobytes()
     assert kinds(events, "RoundClosed")[1].accepted == ("ward-1", "ward-2", "ward-3", "ward-4")
+
+
+def test_a_site_under_another_s_name_does_not_have_the_other_rejected(job: MakeJob) -> None:
+    """Node 1 calls itself as node 3, at once or a round later, and node 2 as node 4's number: every update counts."""
+
+    def squatting(late: bool) -> Answer:
+        def answer(node: int, number: int, model: np.ndarray) -> RecordDict:
+            name = {1: "ward-3", 2: "node-4"}.get(node, f"ward-{node}")
+            if late and node == 1 and number == 1:
+                return failure_content("E308", site="")
+            return reply_content(np.eye(SIZE, dtype=np.float32)[node], site=name)
+
+        return answer
+
+    for late, holder in ((False, "node-3"), (True, "ward-3")):
+        events: list[Event] = []
+        run(Strategy(job(rounds=3), tell=events.append), answering(squatting(late)))
+        last = kinds(events, "RoundClosed")[-1]
+        assert not last.rejected and set(last.accepted) == {"node-1", "node-2", holder, "ward-4"}
 
 
 def test_a_void_round_changes_nothing_and_the_next_goes_on(job: MakeJob) -> None:
@@ -411,6 +429,16 @@ def test_a_metric_that_only_some_sites_have_is_averaged_over_them(job: MakeJob) 
 
     result = run(Strategy(job(rounds=1, evaluate="sites")), answering(unit_update, evaluate=evaluate))
     assert result.evaluate_metrics_clientapp[1]["auc"] == 0.75
+
+
+def test_one_site_s_measurement_neither_outweighs_the_others_nor_takes_their_place(job: MakeJob) -> None:
+    def evaluate(node: int) -> MetricRecord:
+        hostile: dict[str, Any] = {"num-examples": 2**31, "accuracy": 0.0, "a": 1.0, "\x1b[2J": 1.0, "x" * 65: 1.0}
+        return MetricRecord(hostile if node == 1 else {"num-examples": 10, "accuracy": 0.8, "loss": 0.1})
+
+    result = run(Strategy(job(rounds=1, evaluate="sites")), answering(unit_update, evaluate=evaluate))
+    metrics = result.evaluate_metrics_clientapp[1]
+    assert list(metrics) == ["accuracy", "a", "loss"] and metrics["accuracy"] == pytest.approx(0.4)
 
 
 def test_sites_are_not_asked_to_evaluate_unless_the_job_says_so(job: MakeJob) -> None:

@@ -7,7 +7,7 @@ An error also has a `place`, empty where there is none, and that of `hedgerow ch
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | internal error |
+| 1 | internal error, or a process ended before its time |
 | 2 | the command line, the job, the project or the data cannot be used as they are |
 | 3 | a site refused |
 | 4 | an update was rejected |

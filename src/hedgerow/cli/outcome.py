@@ -25,7 +25,22 @@ def run_data(run: Run) -> dict[str, Any]:
         "final": dict(run.final),
         "model_sha256": run.model_sha256,
         "epsilon": dict(run.epsilon),
+        "privacy": _claim(run),
         "leakage": [dict(result) for result in run.leakage[:1]],
+    }
+
+
+def _claim(run: Run) -> dict[str, Any]:
+    """What an ε means: nothing without its δ, unit and relation, and no protection where the noise has a seed."""
+    privacy = run.folder.job.privacy
+    if privacy.unit == "none":
+        return {"unit": "none"}
+    return {
+        "unit": privacy.unit,
+        "delta": privacy.delta,
+        "accountant": privacy.accountant,
+        "relation": "add or remove one record",
+        "noise": sorted({event["randomness"] for event in run.events("budget-planned")}),
     }
 
 

@@ -1,4 +1,4 @@
-"""`hedgerow sim` and `hedgerow resume`."""
+"""`hedgerow sim`, `hedgerow local` and `hedgerow resume`."""
 
 from __future__ import annotations
 

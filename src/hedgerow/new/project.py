@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hedgerow.errors import Exhausted, Misconfigured
+from hedgerow.disk import disk_errors
+from hedgerow.errors import Misconfigured
 from hedgerow.findings import Finding
 from hedgerow.new.choices import Choices, choose
 from hedgerow.new.rendering import render_data, render_pyproject, template
@@ -43,7 +44,7 @@ def create_project(
     Raises:
         Misconfigured: E103 the folder's name cannot name an app, E115 it exists, E104 no label, E105 a label or a
             site without data, E120–E122 the table cannot be used as it is.
-        Exhausted: E504 the folder cannot be written; nothing is left behind.
+        Exhausted: E503, E504 the folder cannot be written; nothing is left behind.
     """
     name = _name(target)
     if data is None:
@@ -78,8 +79,12 @@ def _name(target: Path) -> str:
     if name.lower() in TAKEN_NAMES:
         raise Misconfigured("E103", f"'{name}' is the name of a package that the project needs", hint="choose another")
     if target.exists() or target.is_symlink():
-        raise Misconfigured("E115", f"'{name}' already exists", place=str(target), hint="choose another name")
+        raise _taken(target)
     return name
+
+
+def _taken(target: Path) -> Misconfigured:
+    return Misconfigured("E115", f"'{target.name}' already exists", place=str(target), hint="choose another name")
 
 
 def _sizes(profile: TableProfile, label: str, site: str | None) -> tuple[Mapping[str, tuple[int, int]], list[Finding]]:
@@ -196,17 +201,16 @@ def _write(
         "README.md": template("README.md", title=name, sites=str(choices.sites), next=todo),
         ".gitignore": template("gitignore"),
     }
-    made = False
-    try:
+    with disk_errors("the project", target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.mkdir()
-        made = True
-        for file, text in texts.items():
-            (target / file).write_text(text, encoding="utf-8")
-    except FileExistsError:
-        raise Misconfigured("E115", f"'{name}' already exists", place=str(target), hint="choose another name") from None
-    except OSError as error:
-        if made:
+        try:
+            target.mkdir()
+        except FileExistsError:
+            raise _taken(target) from None
+        try:
+            for file, text in texts.items():
+                (target / file).write_text(text, encoding="utf-8")
+        except BaseException:
             shutil.rmtree(target, ignore_errors=True)
-        raise Exhausted("E504", f"the project cannot be written: {error.strerror}", place=str(target)) from None
+            raise
     return NewProject(folder=target, files=tuple(target / file for file in texts), said=said, findings=findings)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from string import Template
 
 from hedgerow.new.choices import Choices
 from hedgerow.tasks.tableprofile import TableProfile
+from hedgerow.tomltext import toml_literal
 
-__all__ = ["quoted", "render_data", "render_pyproject", "template"]
+__all__ = ["render_data", "render_pyproject", "template"]
 
 WIDTH = 88
 
@@ -19,15 +19,6 @@ def template(file: str, /, **values: str) -> str:
     """One of the `*.template` files with its `$names` filled in."""
     text = files("hedgerow.new").joinpath(f"{file}.template").read_text(encoding="utf-8")
     return Template(text).substitute(values)
-
-
-def quoted(word: str) -> str:
-    """Text as a literal that Python and TOML read alike.
-
-    >>> print(quoted('a "b"'))
-    "a \\"b\\""
-    """
-    return json.dumps(word, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def render_pyproject(name: str, choices: Choices) -> str:
@@ -39,22 +30,22 @@ def render_pyproject(name: str, choices: Choices) -> str:
     robust = choices.byzantine > 0
     text = template(
         "pyproject.toml",
-        name=quoted(name),
+        name=toml_literal(name),
         quorum=str(choices.quorum),
         batch=str(choices.batch),
-        delta=_toml_float(choices.delta),
-        rule=quoted(choices.rule),
+        delta=toml_literal(choices.delta),
+        rule=toml_literal(choices.rule),
         rule_comment='or "median", "krum", "multi-krum", "geometric-median"; "mean" resists nobody'
         if robust
         else "resists nobody: with so few sites nobody can be outvoted",
         byzantine=str(choices.byzantine),
         byzantine_comment="how many sites may be hostile; 0 must be written out",
-        before=quoted(choices.before),
+        before=toml_literal(choices.before),
         before_comment="shorten long updates, then mix each with its nearest neighbours"
         if robust
         else "shorten long updates",
         sites=str(choices.sites),
-        split=quoted(choices.split),
+        split=toml_literal(choices.split),
         split_comment=comments.get(choices.split, "uneven labels; or iid, labels:PER_SITE, quantity:ALPHA"),
     )
     head, section, body = text.partition("[tool.flwr.app.config]\n")
@@ -64,27 +55,27 @@ def render_pyproject(name: str, choices: Choices) -> str:
 def render_data(profile: TableProfile, label: str, site: str | None) -> str:
     """The project's `data.py` for a table, with what was found in it as constants."""
     blocks: list[str] = []
-    arguments = [f"label={quoted(label)},", "labels=LABELS,"]
+    arguments = [f"label={toml_literal(label)},", "labels=LABELS,"]
     if profile.ranges:
-        rows = [f"{quoted(name)}: ({low:g}, {high:g})," for name, (low, high) in profile.ranges.items()]
+        rows = [f"{toml_literal(name)}: ({low:g}, {high:g})," for name, (low, high) in profile.ranges.items()]
         blocks.append(_block("RANGES = {", rows, "}"))
         arguments.append("ranges=RANGES,")
     if profile.categories:
-        rows = [_listed(f"{quoted(name)}: ", words) for name, words in profile.categories.items()]
+        rows = [_listed(f"{toml_literal(name)}: ", words) for name, words in profile.categories.items()]
         blocks.append(_block("CATEGORIES = {", rows, "}"))
         arguments.append("categories=CATEGORIES,")
     blocks.append(_listed("LABELS = ", tuple(profile.labels), indent="", end=""))
     if profile.left_out:
-        rows = [f"{quoted(name)},  # {reason}" for name, reason in profile.left_out.items()]
+        rows = [f"{toml_literal(name)},  # {reason}" for name, reason in profile.left_out.items()]
         blocks.append(_block("# Not used, and why.\nIGNORE = [", rows, "]"))
         arguments.append("ignore=IGNORE,")
     if site is not None:
-        arguments.append(f"site={quoted(site)},")
+        arguments.append(f"site={toml_literal(site)},")
     arguments.append('missing="refuse",  # or "drop" such records, or "zero": the middle of the range')
     arguments.append("test_fraction=0.2,  # held out, drawn by a hash of the record")
     return template(
         "data_table.py",
-        path=quoted(str(profile.path)),
+        path=toml_literal(str(profile.path)),
         constants="\n".join(f"{block}\n" for block in blocks),
         arguments="\n".join(f"        {argument}" for argument in arguments),
     )
@@ -96,15 +87,10 @@ def _block(head: str, rows: Iterable[str], end: str) -> str:
 
 def _listed(head: str, words: Sequence[str], *, indent: str = "    ", end: str = ",") -> str:
     """`head["a", "b"]`, one word per line where one line does not hold them."""
-    line = f"{head}[{', '.join(map(quoted, words))}]{end}"
+    line = f"{head}[{', '.join(map(toml_literal, words))}]{end}"
     if len(indent + line) <= WIDTH:
         return line
-    return "\n".join([f"{head}[", *(f"{indent}    {quoted(word)}," for word in words), f"{indent}]{end}"])
-
-
-def _toml_float(value: float) -> str:
-    text = repr(value)
-    return text if "." in text or "e" in text else f"{text}.0"
+    return "\n".join([f"{head}[", *(f"{indent}    {toml_literal(word)}," for word in words), f"{indent}]{end}"])
 
 
 def _aligned(text: str) -> str:

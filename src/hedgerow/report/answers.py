@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from hedgerow.report.beside import Beside, comparable, lower_is_better
 from hedgerow.report.content import Answer, Mark, Note
 from hedgerow.report.numbers import capital, delta, epsilon, measured, percent, plural, span
-from hedgerow.report.summary import Evaluation, RunSummary, Scalar, Site
+from hedgerow.report.summary import Evaluation, RunSummary, Site
+from hedgerow.settings import Scalar
 
 __all__ = ["NOT_A_RELEASE", "answers", "did_it_hold", "did_it_learn", "notes", "what_leaked"]
 
@@ -60,9 +61,9 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
     void = [entry for entry in run.rounds if entry.void]
     failures = f" {plural(len(void), 'round')} released nothing: {void[-1].void}." if void else ""
     if not attackers:
-        left_out = sum(entry.rejected for entry in run.rounds)
+        not_counted = sum(entry.rejected for entry in run.rounds)
         text = f"No attacker is known in this run, so the defence was not put to the test. {_defence_in_words(run)}"
-        text += f" {plural(left_out, 'reply', 'replies')} rejected or missing.{failures}"
+        text += f" {plural(not_counted, 'reply', 'replies')} rejected, left out or missing.{failures}"
         return _unknown(question, "Not tested", text)
     text = f"{attackers} of {plural(sites, 'site')} attacked ({attack}); "
     figure, unit = f"{attackers} of {sites}", "sites attacked"

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hedgerow.report.summary import Evaluation, RunSummary, Scalar
+from hedgerow.report.summary import Evaluation, RunSummary
+from hedgerow.settings import Scalar
 
 __all__ = ["Beside", "beside", "comparable", "lower_is_better"]
 

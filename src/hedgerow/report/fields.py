@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hedgerow.report.summary import Interval, Scalar
+from hedgerow.report.summary import Interval
+from hedgerow.settings import Scalar
 
 __all__ = ["Raw", "entries", "interval", "number", "numbers", "scalars", "text", "texts", "whole", "wholes"]
 

@@ -33,7 +33,9 @@ def load_run(folder: Path) -> RunSummary:
     """Read a run folder's `events.jsonl`.
 
     Events of rounds that were done again after a resume no longer count, and unknown events are passed over.
-    Raises: Misconfigured E112 if the folder has no event log, Tampered E403 if the log is damaged.
+
+    Raises:
+        Misconfigured: E112 if the folder has no event log. Tampered: E403 if the log is damaged.
     """
     path = folder / "events.jsonl"
     if not path.is_file():

@@ -44,8 +44,8 @@ def roc_chart(name: str, title: str, description: str, curves: Sequence[Curve], 
     The band is the Wilson interval of the share of members found at a fixed threshold; points without any false alarm
     stand on the left edge. A bar at each measured false positive rate is that rate's own, wider interval.
     """
-    fewest = max(curve.leak.nonmembers for curve in curves)
-    low = max(_LEAST_SHARE, min(0.1, 10.0 ** math.floor(math.log10(1 / max(fewest, 10)))))
+    most = max(curve.leak.nonmembers for curve in curves)
+    low = max(_LEAST_SHARE, min(0.1, 10.0 ** math.floor(math.log10(1 / max(most, 10)))))
     marks = tuple((10.0**k, f"{100 * 10.0**k:g} %") for k in range(round(math.log10(low)), 1))
     along = Axis(low=low, high=1.0, name="non-members wrongly accused", log=True, marks=marks)
     down = Axis(low=low, high=1.0, name="members found", log=True, vertical=True, marks=marks)
@@ -55,8 +55,7 @@ def roc_chart(name: str, title: str, description: str, curves: Sequence[Curve], 
         rates = [low ** (1 - k / 60) for k in range(61)]
         parts.append(line_path([(along.at(x), down.at(ceiling.at(x))) for x in rates], "ceiling"))
     for k, curve in enumerate(curves):
-        points = [(x, y) for x, y in curve.leak.roc]
-        ends = [(x, *wilson(y, curve.leak.members)) for x, y in points if y > 0]
+        ends = [(x, *wilson(y, curve.leak.members)) for x, y in curve.leak.roc if y > 0]
         edge = [(along.at(x), down.at(top)) for x, _, top in ends]
         edge += [(along.at(x), down.at(bottom)) for x, bottom, _ in reversed(ends)]
         parts.append(line_path(edge, f"band s{k % 5}", closed=True))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hedgerow.settings import Scalar
+
 __all__ = [
     "Budget",
     "BudgetRange",
@@ -14,12 +16,9 @@ __all__ = [
     "Reason",
     "Round",
     "RunSummary",
-    "Scalar",
     "Site",
     "TprAt",
 ]
-
-Scalar = str | int | float | bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """How often updates were rejected for one reason."""
+    """How often a site did not count for one reason: a bad update, no answer, or left out by the rule."""
 
     code: str
     text: str

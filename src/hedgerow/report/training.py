@@ -73,7 +73,7 @@ def sites(run: RunSummary) -> Section | None:
     figures = _budget_figure(run.sites)
     notes = (Note(text=_left_out(len(shown), len(run.sites), "sites")),) if len(shown) < len(run.sites) else ()
     lead = f"{plural(len(run.sites), 'site')}" + (f" with {plural(total, 'training record')}." if total else ".")
-    lead += " A rejected update says what the rule did with it; it is no proof of an attack."
+    lead += " Rejected are bad replies, silent sites, and what the rule left out, which is no proof of an attack."
     return Section(name="sites", title="Sites", lead=lead, figures=figures, tables=(table,), notes=notes)
 
 
@@ -183,7 +183,7 @@ def _admission_figure(run: RunSummary) -> Figure:
         rows=rows,
         numeric=frozenset({0, 1, 2}),
     )
-    caption = f"{description} Rejected: bad replies, silent sites, and what the rule excluded."
+    caption = f"{description} Rejected: bad replies, silent sites, and what the rule left out."
     caption += " A ✕ marks a round that released nothing." if any(e.void for e in shown) else ""
     caption += f" {_left_out(len(shown), len(run.rounds), 'rounds')}" if len(shown) < len(run.rounds) else ""
     legend = (("box", "accepted"), ("out", "rejected"))

@@ -3,23 +3,22 @@
 import dataclasses
 import functools
 import json
-import os
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hedgerow import __version__
-from hedgerow.errors import Exhausted, HedgerowError, Misconfigured
-from hedgerow.report.again import again
+from hedgerow.disk import write_whole
+from hedgerow.errors import HedgerowError, Misconfigured
 from hedgerow.report.answers import answers, notes
 from hedgerow.report.beside import Beside, beside
 from hedgerow.report.content import TERMS, Note, Section, defined
 from hedgerow.report.numbers import duration, plural
 from hedgerow.report.parsing import load_run
 from hedgerow.report.protection import leakage, privacy
+from hedgerow.report.reproducing import reproducing
 from hedgerow.report.split import data
 from hedgerow.report.summary import RunSummary
 from hedgerow.report.training import cost, rounds, side_by_side, sites
@@ -48,8 +47,8 @@ def write_report(folder: Path, others: Sequence[Path] = ()) -> Path:
     twins, missing = _twins(folder / "twins")
     stand = beside(run, twins, [load_run(other) for other in others])
     page, numbers = _page(run, stand, missing), _json(run, stand, missing)
-    _write(folder / "report.json", numbers)
-    _write(folder / "report.html", page)
+    for name, text in (("report.json", numbers), ("report.html", page)):
+        write_whole(folder / name, text.encode(errors="replace"), durable=False, mode=0o644)
     return folder / "report.html"
 
 
@@ -74,7 +73,7 @@ def _page(run: RunSummary, others: Sequence[Beside], missing: Sequence[Note]) ->
         leakage(run, others),
         data(run),
         cost(run),
-        again(run),
+        reproducing(run),
     )
     parts: tuple[Section, ...] = tuple(section for section in chosen if section is not None)
     words = " ".join(f"{answer.unit} {answer.interval} {answer.text}" for answer in asked)
@@ -138,18 +137,3 @@ def _template() -> "jinja2.Template":
 
 def _keep_together(match: re.Match[str]) -> str:
     return match[0].replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        code = "E503" if error.errno == 28 else "E504"
-        raise Exhausted(code, f"the report cannot be written: {error.strerror}", place=str(path)) from None

@@ -138,6 +138,11 @@ def test_lines_are_relayed_and_logged_also_the_last_one_without_an_end(tmp_path:
     assert lines == ["a", "b"] and process.text() == "a\nb"
 
 
+def test_logs_which_may_quote_a_record_are_the_owner_s_alone(tmp_path: Path) -> None:
+    with processes(tmp_path) as crew:
+        assert crew.logs.stat().st_mode & 0o077 == 0
+
+
 def test_a_command_that_does_not_exist_and_logs_that_cannot_be_written_are_errors(tmp_path: Path) -> None:
     with processes(tmp_path) as crew:
         with pytest.raises(HedgerowError, match="E902"):

@@ -1,15 +1,16 @@
 """The last section: everything that is needed to get the run again, as text to copy."""
 
-import json
 from collections.abc import Mapping
 
 from hedgerow.report.content import Fact, Section
-from hedgerow.report.summary import RunSummary, Scalar
+from hedgerow.report.summary import RunSummary
+from hedgerow.settings import Scalar
+from hedgerow.tomltext import toml_literal
 
-__all__ = ["again", "toml"]
+__all__ = ["reproducing"]
 
 
-def again(run: RunSummary) -> Section:
+def reproducing(run: RunSummary) -> Section:
     """The job and the scenario as TOML, the digest, the seed, the versions, the command."""
     facts = []
     if run.job_digest:
@@ -28,10 +29,10 @@ def again(run: RunSummary) -> Section:
     if run.command:
         code.append(Fact(name="The command", text=run.command, code=True))
     if run.job:
-        code.append(Fact(name="The job", text=toml("tool.flwr.app.config", run.job), code=True))
+        code.append(Fact(name="The job", text=_toml("tool.flwr.app.config", run.job), code=True))
     if run.scenario:
         code.append(
-            Fact(name="The scenario (simulation only)", text=toml("tool.hedgerow.scenario", run.scenario), code=True)
+            Fact(name="The scenario (simulation only)", text=_toml("tool.hedgerow.scenario", run.scenario), code=True)
         )
     lead = (
         "The same job with the same seed on the same versions gives the same model."
@@ -48,19 +49,11 @@ def again(run: RunSummary) -> Section:
     )
 
 
-def toml(table: str, settings: Mapping[str, Scalar]) -> str:
+def _toml(table: str, settings: Mapping[str, Scalar]) -> str:
     """Settings as a TOML table with dotted keys."""
-    return "\n".join([f"[{table}]", *(f"{_key(key)} = {_literal(value)}" for key, value in settings.items())])
+    return "\n".join([f"[{table}]", *(f"{_key(key)} = {toml_literal(value)}" for key, value in settings.items())])
 
 
 def _key(key: str) -> str:
     bare = all(part and part.replace("-", "").replace("_", "").isalnum() and part.isascii() for part in key.split("."))
-    return key if bare else json.dumps(key)
-
-
-def _literal(value: Scalar) -> str:
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)  # a JSON string is a TOML basic string
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value)
+    return key if bare else toml_literal(key)

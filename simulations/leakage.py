@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from hedgerow.events import EventLog, GateChecked, LeakageMeasured
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.task import Site, Task
+
+if TYPE_CHECKING:
+    from hedgerow.privacy.leakage import Membership
 
 __all__ = ["measure_leakage"]
 
@@ -27,7 +30,7 @@ def measure_leakage(folder: RunFolder, task: Task, scenario: Scenario, sites: Se
     from hedgerow.privacy.leakage import Gate, loss_threshold
 
     held_out = task.held_out()
-    results: Sequence[Any] = ()
+    results: Sequence[Membership] = ()
     latest = folder.latest()
     if held_out is not None and len(held_out) and latest is not None and np.isfinite(latest[1].model).all():
         layout, checkpoint = latest
