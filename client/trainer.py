@@ -13,10 +13,10 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from hedgerow.client.site import SiteSetup
 from hedgerow.client.training import local_epochs, make_optimizer
-from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, Refused
+from hedgerow.errors import Exhausted, Misconfigured, Refused
 from hedgerow.evaluation import evaluate
 from hedgerow.job import Job, Local
-from hedgerow.privacy import Charge, Ledger, private_steps, site_plan
+from hedgerow.privacy import Charge, Ledger, check_private, private_steps, site_plan
 from hedgerow.settings import Scalar
 from hedgerow.task import Data, Site, Split, Task
 from hedgerow.update import Layout, Vector, vector_sha256
@@ -141,23 +141,20 @@ class Trainer:
             randomness=randomness.description,
             stream="" if setup.seed is None else f"{setup.seed}/{setup.site.index}/{request.round}",
         )
+        check_private(self._model, x)  # once a batch was read, a failure may say something about it and stays charged
         limit = plan.epsilon if setup.epsilon_limit is None else setup.epsilon_limit
         reservation = ledger.reserve(charge, limit_epsilon=limit, accountant=plan.accountant)
-        try:
-            private_steps(
-                self._model,
-                x,
-                y,
-                plan=plan,
-                loss=self._task.loss,
-                make_optimizer=make_optimizer(job.local),
-                randomness=randomness,
-                proximal=job.local.proximal,
-            )
-            update = self._layout.read(self._state) - before
-        except HedgerowError:  # speaks of the model or the loss, never of a record
-            ledger.void(reservation)
-            raise
+        private_steps(
+            self._model,
+            x,
+            y,
+            plan=plan,
+            loss=self._task.loss,
+            make_optimizer=make_optimizer(job.local),
+            randomness=randomness,
+            proximal=job.local.proximal,
+        )
+        update = self._layout.read(self._state) - before
         ledger.release(reservation)
         spent = ledger.spent(setup.dataset, delta=plan.delta, accountant=plan.accountant).epsilon
         return reply_content(

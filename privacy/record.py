@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
+TRIED = 4  # records on which a forward function is tried
+
 __all__ = ["RecordPlan", "check_private", "make_private_model", "plan_record_dp", "private_steps"]
 
 
@@ -153,7 +155,7 @@ def private_steps(
         raise Misconfigured("E126", f"{len(x)} inputs and {len(y)} targets, the plan is for {plan.records} records")
     if batch_limit is not None and batch_limit < 1:
         raise Misconfigured("E103", f"batch_limit={batch_limit!r}, expected at least 1", place="batch_limit")
-    check_private(model)
+    check_private(model, x)
     parameters = [p for p in model.parameters() if p.requires_grad]
     devices = range(torch.cuda.device_count())
     with _unchanged_on_error(model), _training_mode(model), torch_seeded(randomness, devices):
@@ -181,11 +183,13 @@ def private_steps(
                     optimizer.step()
 
 
-def check_private(model: "nn.Module") -> None:
+def check_private(model: "nn.Module", x: "torch.Tensor | None" = None) -> None:
     """Refuse a model in which one record's output depends on other records.
 
-    Raises: Misconfigured E130 naming the layers and what to do. A forward function that mixes records by
-    itself cannot be seen here: layers are looked at, not code.
+    Layers are known by their kind. With records `x` to try, the forward function is tried too: in evaluation mode, a
+    record alone must give what it gives among others. Code that mixes records in training mode only, or for some
+    records only, is not seen.
+    Raises: Misconfigured E130 naming the layers and what to do.
     """
     from opacus.validators import ModuleValidator  # type: ignore[import-untyped]  # Opacus ships no types
     from torch.nn.modules.batchnorm import _BatchNorm
@@ -203,6 +207,13 @@ def check_private(model: "nn.Module") -> None:
             place="model",
             hint="use GroupNorm or LayerNorm and Opacus's recurrent and attention layers, "
             "or wrap the model in hedgerow.privacy.make_private_model(...), which replaces what it can",
+        )
+    if x is not None and len(x) > 1 and _mixes(model, x[:TRIED]):
+        raise Misconfigured(
+            "E130",
+            "the model's forward function gives a record another output among others than alone",
+            place="model",
+            hint="compute nothing over the first dimension, which counts records",
         )
 
 
@@ -228,6 +239,23 @@ def make_private_model(model: "nn.Module") -> "nn.Module":
     repaired: nn.Module = ModuleValidator.fix(fixed)
     check_private(repaired)
     return repaired
+
+
+def _mixes(model: "nn.Module", x: "torch.Tensor") -> bool:
+    """Whether the first record's output changes when the others leave."""
+    import torch
+
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with _unchanged_on_error(model), torch.no_grad():
+            among, alone = model(x), model(x[:1])
+        if not isinstance(among, torch.Tensor) or len(among) != len(x) or len(alone) != 1:
+            return True
+        return not torch.allclose(among[:1].float(), alone.float(), rtol=1e-3, atol=1e-4, equal_nan=True)
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _one_value_a_record(losses: "torch.Tensor", records: int) -> "torch.Tensor":

@@ -25,6 +25,7 @@ GRAMMAR = "iid, dirichlet:ALPHA, labels:PER_SITE, quantity:ALPHA or column"
 KINDS = ("iid", "dirichlet", "labels", "quantity", "column")
 NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
 ALPHAS = (1e-6, 1e6)  # within these numpy's Dirichlet draw neither underflows nor overflows
+LONGEST_NAME = 64  # as in what a site may call itself on the wire
 STREAM = (1,)  # the split's own branch of the scenario's seed: other random uses take other branches
 
 
@@ -100,7 +101,16 @@ def site_names(scenario: Scenario, column: Array | None = None) -> tuple[str, ..
     ('site-01', 'site-02', 'site-03')
     """
     if scenario.split.strip() == "column":
-        return tuple(str(value) for value in _values(column))
+        names = tuple(str(value) for value in _values(column))
+        odd = [name for name in names if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME]
+        if odd:
+            raise Misconfigured(
+                "E122",
+                f"{ascii(odd[0][:LONGEST_NAME])} cannot name a site",
+                place="the site column",
+                hint=f"site names are shown everywhere: printable text of at most {LONGEST_NAME} characters",
+            )
+        return names
     width = max(2, len(str(scenario.sites)))
     return tuple(f"site-{index + 1:0{width}d}" for index in range(scenario.sites))
 

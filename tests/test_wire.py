@@ -11,7 +11,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hedgerow.errors import CODES, Rejected
+from hedgerow.errors import CODES, Refused, Rejected
 from hedgerow.flowercompat import name_message, over_the_wire, task_identity
 from hedgerow.update import Layout, Vector
 from hedgerow.wire import (
@@ -117,10 +117,10 @@ def test_a_request_survives_the_network() -> None:
         {"server-round": 1, "rounds": 2, "run": b"r", "job": "d"},
     ],
 )
-def test_a_request_that_is_not_ours_is_rejected(config: dict[str, Any]) -> None:
-    with pytest.raises(Rejected) as caught:
+def test_a_request_that_is_not_ours_is_refused(config: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as caught:
         read_request(RecordDict({"config": ConfigRecord(config)}))
-    assert caught.value.code == "E305"
+    assert caught.value.code == "E205"
 
 
 @pytest.mark.parametrize("wire", [False, True])

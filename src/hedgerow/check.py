@@ -8,6 +8,8 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from hedgerow.contract import check_data
 from hedgerow.errors import HedgerowError
 from hedgerow.findings import LEVELS, Finding
@@ -15,6 +17,7 @@ from hedgerow.job import Job
 from hedgerow.task import Site, Split, Task
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 __all__ = ["check_job"]
@@ -32,7 +35,7 @@ def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
     """
     findings = [*_cohort(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
     findings += check_data(task, sites, privacy_delta=job.privacy.delta)
-    findings += _model(job, task)
+    findings += _model(job, task, sites)
     if job.privacy.unit == "record" and not any(finding.level == "error" for finding in findings):
         findings += _privacy(job, task, sites)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
@@ -119,7 +122,7 @@ def _fresh_model(task: Task) -> nn.Module:
         return task.model()
 
 
-def _model(job: Job, task: Task) -> Iterator[Finding]:
+def _model(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
     from hedgerow.privacy import check_private
     from hedgerow.update import Layout
 
@@ -128,7 +131,7 @@ def _model(job: Job, task: Task) -> Iterator[Finding]:
         if Layout.of(model).size == 0:
             yield Finding(level="error", code="E126", message="the model has no parameters to train", place="model")
         if job.privacy.unit == "record":
-            check_private(model)
+            check_private(model, _some_records(task, sites))
     except HedgerowError as error:
         yield Finding.of(error)
     except ImportError as error:
@@ -136,6 +139,20 @@ def _model(job: Job, task: Task) -> Iterator[Finding]:
         yield Finding(level="error", code="E107", message=what, hint="pip install 'hedgerow[full]'")
     except Exception as error:  # a user's own code
         yield Finding(level="error", code="E111", message=f"model() cannot be used: {type(error).__name__}: {error}")
+
+
+def _some_records(task: Task, sites: Sequence[Site]) -> torch.Tensor | None:
+    """A few records of one site to try the model on; `check_data` says what is wrong with a site's data."""
+    import torch
+
+    for site in sites:
+        try:
+            x = task.data(site).train.x
+        except Exception:  # a user's own code
+            return None
+        if len(x) > 1:
+            return torch.from_numpy(np.ascontiguousarray(x[:4]))
+    return None
 
 
 def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:

@@ -54,6 +54,7 @@ CODES: dict[str, str] = {
     "E202": "the job differs from the one the site approved",
     "E203": "the site cannot train this job",
     "E204": "the charge is not open in the ledger",
+    "E205": "the request is not a Hedgerow coordinator's",
     # Rejected
     "E301": "wrong shape or size",
     "E302": "wrong dtype",

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 
-from hedgerow.errors import CODES, Rejected
+from hedgerow.errors import CODES, Refused, Rejected
 from hedgerow.update import Layout, Vector
 
 __all__ = [
@@ -142,16 +142,16 @@ def read_request(content: RecordDict) -> Request:
     """A request's words.
 
     Raises:
-        Rejected: E305 if it is not a request of ours.
+        Refused: E205 if it is not a request of ours.
     """
     try:
         config = content.config_records["config"]
         number, rounds = config["server-round"], config["rounds"]
         run, digest = config["run"], config["job"]
     except KeyError:
-        raise Rejected("E305", "the request does not come from a Hedgerow coordinator") from None
+        raise Refused("E205", "the request does not come from a Hedgerow coordinator") from None
     if not (isinstance(number, int) and isinstance(rounds, int) and isinstance(run, str) and isinstance(digest, str)):
-        raise Rejected("E305", "the request's round, run or job digest has a wrong type")
+        raise Refused("E205", "the request's round, run or job digest has a wrong type")
     return Request(round=number, rounds=rounds, run=run, job_digest=digest)
 
 

@@ -145,7 +145,7 @@ def test_a_site_with_hardly_any_record_still_answers(records: int, site: MakeSit
 def test_a_question_that_is_not_ours_is_answered_with_a_code(content: RecordDict, site: MakeSite) -> None:
     asked = site()
     reply = asked.send(content)
-    assert reply.content.config_records["failure"]["code"] == "E305"
+    assert reply.content.config_records["failure"]["code"] == "E205"
 
 
 def test_a_model_of_another_shape_is_not_trained(site: MakeSite) -> None:
@@ -296,13 +296,14 @@ def test_an_error_while_training_stays_charged_because_the_failure_itself_is_an_
     assert code_of(asked.read()) == "E308" and spent(asked) > 0
 
 
-def test_a_loss_of_the_wrong_shape_is_named_and_costs_nothing(site: MakeSite, rings: MakeTask) -> None:
+def test_a_loss_of_the_wrong_shape_is_named_and_stays_charged(site: MakeSite, rings: MakeTask) -> None:
     class Summed(Raising):
         def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return self.inner.loss(logits, y).sum()
 
     asked = site(Summed("", rings()), **PRIVATE)
-    assert code_of(asked.read()) == "E102" and spent(asked) == 0
+    assert code_of(asked.read()) == "E102"
+    assert spent(asked) > 0  # a batch was read: that it failed may say something about a record
 
 
 def test_a_full_ledger_refuses_and_nothing_is_trained(site: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -479,3 +479,30 @@ def test_a_convolutional_model_with_shared_use_of_a_layer_is_clipped_over_both_u
     model, (x, y) = Twice(), data()
     step = moved(model, x, y, Chosen(1, 5, 6))
     torch.testing.assert_close(step, clipped_sum(model, x, y, (1, 5, 6), PLAN.clip) / 4, atol=1e-5, rtol=0)
+
+
+class MinusTheBatch(nn.Module):
+    """Mixes records in code: no layer betrays it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mixed: torch.Tensor = self.layer(x - x.mean(dim=0))
+        return mixed
+
+
+def test_a_forward_function_that_mixes_records_is_refused_though_its_layers_do_not() -> None:
+    x = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+    check_private(MinusTheBatch())
+    with pytest.raises(Misconfigured, match="E130.*forward"):
+        check_private(MinusTheBatch(), x)
+    check_private(nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5)), x)
+
+
+def test_trying_the_forward_function_leaves_every_mode_as_it_was() -> None:
+    model = nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5))
+    model[0].eval()
+    check_private(model, torch.ones(3, 6))
+    assert [module.training for module in model.modules()] == [True, False, True]

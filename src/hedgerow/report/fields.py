@@ -48,7 +48,8 @@ def wholes(raw: Raw, key: str) -> tuple[int, ...]:
     """The whole numbers of a list."""
     value = raw.get(key)
     items = value if isinstance(value, list) else []
-    return tuple(int(item) for item in items if isinstance(item, int | float) and not isinstance(item, bool))
+    found = (whole({"item": item}, "item") for item in items)
+    return tuple(item for item in found if item is not None)
 
 
 def numbers(raw: Raw, key: str) -> dict[str, float]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["SCHEMA_VERSION", "write_report"]
 
 SCHEMA_VERSION = 1
+YEAR_10000 = 253402300800  # seconds: beyond it no calendar helps
 _FIRST_SCREEN_TERMS = ("accuracy", "95 % interval", "ε (epsilon)", "δ (delta)", "membership attack", "AUC")
 
 
@@ -96,7 +97,8 @@ def _subtitle(run: RunSummary) -> tuple[str, ...]:
     rounds_of = (
         f"{run.released} of {run.planned_rounds} rounds" if run.planned_rounds else plural(run.released, "round")
     )
-    started = time.strftime("%d %b %Y, %H:%M UTC", time.gmtime(run.started)) if run.started is not None else ""
+    known = run.started is not None and 0 <= run.started < YEAR_10000
+    started = time.strftime("%d %b %Y, %H:%M UTC", time.gmtime(run.started)) if known else ""
     took = duration(run.seconds) if run.seconds is not None else ""
     parts = (run.task, run.engine, plural(number, "site") if number else "", rounds_of, started, took)
     return tuple(part for part in parts if part)
