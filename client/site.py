@@ -27,13 +27,15 @@ class SiteSetup:
     """A site and what its operator decided.
 
     `store` is the folder of its ledger. `dataset` names the records that the ledger protects, and `epsilon_limit` what
-    they may lose over all jobs; without it a job's own ε is the limit. `seed` is set by simulation engines only.
+    they may lose over all jobs; without it a job's own ε is the limit. `approved_job` is the digest of the only job
+    that the site takes part in; empty, it takes part in any. `seed` is set by simulation engines only.
     """
 
     site: Site
     store: Path
     dataset: str
     epsilon_limit: float | None
+    approved_job: str
     seed: int | None
 
     def randomness(self, round_number: int) -> Randomness:
@@ -44,7 +46,7 @@ class SiteSetup:
 
 
 def site_setup(context: Context) -> SiteSetup:
-    """Read `partition-id`, `num-partitions`, `site-name`, `site-store`, `dataset` and `epsilon-limit`.
+    """Read `partition-id`, `num-partitions`, `site-name`, `site-store`, `dataset`, `epsilon-limit`, `approved-job`.
 
     `simulation-seed` makes the site a simulated one; every report then says that its noise is not a DP release.
 
@@ -64,6 +66,7 @@ def site_setup(context: Context) -> SiteSetup:
         store=Path(str(config["site-store"])) if "site-store" in config else _home(name),
         dataset=str(config.get("dataset", name)),
         epsilon_limit=limit,
+        approved_job=str(config.get("approved-job", "")).strip().lower(),
         seed=seed,
     )
 

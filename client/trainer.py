@@ -75,7 +75,7 @@ class Trainer:
                 passed on, and the round stays charged: that it failed may say something about a record.
         """
         job = approved_job(config, request)
-        _refuse_unpaid(job, setup)
+        _refuse_unapproved(job, request, setup)
         x, y, _ = self._data(setup.site)
         if not len(y):
             raise Misconfigured("E125", "the site has no records", place=setup.site.name)
@@ -110,7 +110,7 @@ class Trainer:
             Misconfigured: E125 if the site holds nothing out.
         """
         job = approved_job(config, request)
-        _refuse_unpaid(job, setup)
+        _refuse_unapproved(job, request, setup)
         if job.privacy.unit != "none":
             raise Refused("E203", "metrics on a site's records are not paid for by the job's budget")
         self._load(arrays)
@@ -218,8 +218,10 @@ def approved_job(config: Mapping[str, Scalar], request: Request) -> Job:
     return job
 
 
-def _refuse_unpaid(job: Job, setup: SiteSetup) -> None:
-    """The run configuration comes with the coordinator's app: a job could otherwise switch the operator's limit off."""
+def _refuse_unapproved(job: Job, request: Request, setup: SiteSetup) -> None:
+    """The run configuration comes with the coordinator's app, so only what the operator set binds the coordinator."""
+    if setup.approved_job and setup.approved_job != request.job_digest:
+        raise Refused("E202", "the site's operator approved another job", hint="compare with: hedgerow check")
     if setup.epsilon_limit is not None and job.privacy.unit == "none":
         raise Refused("E203", "the site's records have an epsilon-limit, and the job would release them without noise")
 

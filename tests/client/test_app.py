@@ -337,6 +337,17 @@ def test_a_job_without_privacy_cannot_switch_the_operator_s_limit_off(
     assert code_of(asked.read(kind=kind, **{"epsilon-limit": None})) != "E203"
 
 
+def test_a_site_takes_part_in_the_job_that_its_operator_approved_and_in_no_other(
+    site: MakeSite, rings: MakeTask
+) -> None:
+    task = rings()
+    other = site(task, node={"approved-job": "0" * 64})
+    assert code_of(other.read()) == "E202" and task.reads == 0
+    digest = site(rings()).job.digest()
+    assert code_of(site(rings(), node={"approved-job": digest.upper()}).read()) == ""
+    assert code_of(site(rings(), node={"approved-job": digest}, **PRIVATE).read()) == "E202"
+
+
 def test_asking_the_same_simulated_round_again_releases_the_same_and_costs_nothing(site: MakeSite) -> None:
     asked = site(**PRIVATE)
     first = asked.read()

@@ -48,7 +48,7 @@ def check_project(path: Path, config: str, scenario: str) -> tuple[Mapping[str, 
         count = sum(finding.level == "error" for finding in findings)
         closing = f"the job cannot start: {count} error{'s' if count > 1 else ''}"
         raise Failed(error, words="\n".join([*lines, closing]), details={"findings": records}) from None
-    closing = f"the job can start: {len(sites)} sites, {job.rounds} rounds, digest {job.digest()[:12]}"
+    closing = f"the job can start: {len(sites)} sites, {job.rounds} rounds, digest {job.digest()}"
     data = {"job_digest": job.digest(), "sites": len(sites), "findings": records}
     return data, "\n".join([*lines, closing])
 
