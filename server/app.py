@@ -124,9 +124,11 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
     strategy.start(grid, model_record(layout, vector), evaluate_fn=evaluate_fn)
 
 
-def run_started(task: Task, folder: RunFolder, *, sites: int, command: str = "", **scenario: object) -> RunStarted:
-    """The first event of a run. `scenario` adds what the scenario's draw decided (the attackers' names)."""
-    stated = {} if folder.scenario is None else {**folder.scenario.flat(), **scenario}
+def run_started(
+    task: Task, folder: RunFolder, *, sites: int, command: str = "", attackers: Sequence[str] = ()
+) -> RunStarted:
+    """The first event of a run. A simulation's scenario is told with the names of the sites that attack."""
+    stated = {} if folder.scenario is None else {**folder.scenario.flat(), "attacker_sites": list(attackers)}
     return RunStarted(
         run=folder.name,
         task=task.name,

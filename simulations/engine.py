@@ -137,9 +137,7 @@ def _tell_start(stage: Stage, command: str) -> None:
     log = EventLog(stage.folder.events, listeners=stage.listeners)
     if not run.events("run-started"):
         attackers = sorted(stage.sites[index].name for index in attacker_indices(stage.scenario))
-        log.append(
-            run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attacker_sites=attackers)
-        )
+        log.append(run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attackers=attackers))
     described = {event["site"] for event in run.events("data-described")}
     names = stage.task.labels
     for site in stage.sites:
