@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import platform
-import time
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +11,14 @@ import numpy as np
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 
-import hedgerow
-from hedgerow.errors import CODES, HedgerowError, Misconfigured
+from hedgerow.errors import Misconfigured
 from hedgerow.evaluation import evaluate
-from hedgerow.events import EventLog, Listener, RunFinished, RunResumed, RunStarted
+from hedgerow.events import EventLog, Listener, RunResumed
 from hedgerow.job import Job
 from hedgerow.progress import Progress
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder
+from hedgerow.server.framing import last_event, run_started
 from hedgerow.server.round import GlobalState
 from hedgerow.server.strategy import Strategy
 from hedgerow.task import Task
@@ -31,12 +28,13 @@ from hedgerow.wire import model_record
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["HedgerowServerApp", "RUN_VARIABLE", "coordinate", "run_started", "server_app"]
+__all__ = ["HedgerowServerApp", "RUN_VARIABLE", "coordinate", "server_app"]
 
 RUN_VARIABLE = "HEDGEROW_RUN"  # the run folder that an engine prepared for a ServerApp in another process
 RUNS_VARIABLE = "HEDGEROW_RUNS"  # where a ServerApp without a prepared folder makes one; `runs` here otherwise
 
 FLOWER = "flower"  # the engine of a run that Flower started by itself
+COHORT_STREAM = 3  # the cohorts' part of a simulation's seed
 DECLARED = "declared."  # prefix of the sites' frozen example counts among a checkpoint's tensors
 
 
@@ -114,7 +112,7 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
         tell=log.append,
         save=save,
         draw=lambda number: np.random.default_rng(
-            None if seed is None else np.random.SeedSequence(seed, spawn_key=(3, number))
+            None if seed is None else np.random.SeedSequence(seed, spawn_key=(COHORT_STREAM, number))
         ),
         state=state,
         first_round=first_round,
@@ -124,81 +122,16 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
     strategy.start(grid, model_record(layout, vector), evaluate_fn=evaluate_fn)
 
 
-def run_started(
-    task: Task, folder: RunFolder, *, sites: int, command: str = "", attackers: Sequence[str] = ()
-) -> RunStarted:
-    """The first event of a run. A simulation's scenario is told with the names of the sites that attack."""
-    stated = {} if folder.scenario is None else {**folder.scenario.flat(), "attacker_sites": list(attackers)}
-    return RunStarted(
-        run=folder.name,
-        task=task.name,
-        engine=folder.engine,
-        job=folder.job.flat(),
-        job_digest=folder.job.digest(),
-        scenario=stated,
-        parameters=Layout.of(task.model()).size,
-        sites=sites,
-        versions=_versions(),
-        command=command,
-        switched_off=switched_off(folder.job),
-    )
-
-
-def run_finished(folder: RunFolder, *, seconds: float, error: BaseException | None = None) -> RunFinished:
-    """The last event of a run, from what the folder holds: final metrics, model and the sites' spending."""
-    run = Run(folder.path)
-    code = error.code if isinstance(error, HedgerowError) else "E900" if error else ""
-    if isinstance(error, KeyboardInterrupt):
-        code = "E901"
-    reason = error.message if isinstance(error, HedgerowError) else CODES[code] if code else ""
-    return RunFinished(
-        status="finished" if error is None else "interrupted" if code == "E901" else "failed",
-        rounds=run.rounds,
-        final=run.final,
-        model_sha256=run.model_sha256,
-        epsilon=run.epsilon,
-        seconds=round(seconds, 3),
-        code=code,
-        reason=reason,
-    )
-
-
-def switched_off(job: Job) -> list[str]:
-    """What does not protect in this job, in words."""
-    words = []
-    if job.secure.mode == "off":
-        words.append("Secure sums are off: the server sees single updates.")
-    if job.privacy.unit == "none":
-        words.append("Differential privacy is off: nothing bounds what the model or the updates say about a record.")
-    if job.aggregate.rule == "mean":
-        words.append("The rule is the plain mean: one hostile site can move the model anywhere.")
-    elif job.aggregate.byzantine == 0:
-        words.append("No hostile site is expected (aggregate.byzantine = 0): one could move the model.")
-    return words
-
-
 def _whole_run(task: Task, folder: RunFolder, grid: Grid, listeners: Sequence[Listener]) -> None:
     """A run that no engine frames, or the rest of one: first event, rounds, last event, report."""
-    from hedgerow.report import write_report
-
     log = EventLog(folder.events, listeners=listeners)
     run = Run(folder.path)
     if run.events("run-started"):
         log.append(RunResumed(after_round=run.rounds))
     else:
         log.append(run_started(task, folder, sites=len(list(grid.get_node_ids()))))
-    start = time.perf_counter()
-    error: BaseException | None = None
-    try:
+    with last_event(folder, listeners):
         coordinate(task, folder, grid, listeners=listeners)
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        EventLog(folder.events, listeners=listeners).append(
-            run_finished(folder, seconds=time.perf_counter() - start, error=error)
-        )
-        write_report(folder.path)
 
 
 def _from_environment() -> RunFolder | None:
@@ -232,13 +165,3 @@ def _seeded_model(task: Task, seed: int) -> torch.nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return task.model()
-
-
-def _versions() -> dict[str, str]:
-    found = {"hedgerow": hedgerow.__version__, "python": platform.python_version()}
-    for name in ("flwr", "torch", "opacus", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -7,9 +7,7 @@ job, task, scenario ─► check ─► run folder ─► rounds (in-process | r
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,7 @@ from hedgerow.report import write_report
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
-from hedgerow.server.app import run_finished, run_started
+from hedgerow.server.framing import last_event, run_started
 from hedgerow.simulations.attacks import attacker_indices
 from hedgerow.simulations.leakage import measure_leakage
 from hedgerow.simulations.rounds import Stage, in_process_rounds, one_thread, ray_rounds
@@ -153,7 +151,7 @@ def _tell_start(stage: Stage, command: str) -> None:
 
 def _whole(stage: Stage) -> Run:
     """The rounds and what follows them; whatever happens, the last event and the report are written."""
-    with _last_event(stage), one_thread():
+    with last_event(stage.folder, stage.listeners), one_thread():
         ENGINES[stage.folder.engine](stage)
         log = EventLog(stage.folder.events, listeners=stage.listeners)
         measure_leakage(stage.folder, stage.task, stage.scenario, stage.sites, log)
@@ -174,22 +172,3 @@ def _need_report() -> None:
     except ModuleNotFoundError:
         hint = "pip install 'hedgerow[full]'"
         raise Misconfigured("E107", "the report needs jinja2, which is not installed", hint=hint) from None
-
-
-@contextmanager
-def _last_event(stage: Stage) -> Iterator[None]:
-    start = time.perf_counter()
-    error: BaseException | None = None
-    try:
-        yield
-    except BaseException as caught:
-        error = caught
-        raise
-    finally:
-        try:
-            log = EventLog(stage.folder.events, listeners=stage.listeners)
-            log.append(run_finished(stage.folder, seconds=time.perf_counter() - start, error=error))
-            write_report(stage.folder.path)
-        except Exception:
-            if error is None:  # what already stopped the run must not hide behind its consequences: a full disk
-                raise

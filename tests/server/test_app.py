@@ -19,7 +19,7 @@ from hedgerow.job import Job
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.server import HedgerowServerApp, server_app
-from hedgerow.server.app import switched_off
+from hedgerow.server.framing import switched_off
 from hedgerow.simulations.localgrid import LocalNode, run_in_process
 from hedgerow.task import Data, Site, Split, Task
 

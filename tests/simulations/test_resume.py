@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import hedgerow.runs
-import hedgerow.simulations.engine
+import hedgerow.server.framing
 from hedgerow import Aggregate, Cohort, Data, Job, Leakage, Privacy, Run, Scenario, Secure, Server, Site, Split, Task
 from hedgerow.errors import Exhausted, Misconfigured, Tampered
 from hedgerow.events import EventLog
@@ -64,7 +64,7 @@ STEPS: Mapping[str, tuple[Any, str]] = {
     "reserve": (Ledger, "reserve"),
     "release": (Ledger, "release"),
     "write_whole": (hedgerow.runs, "write_whole"),
-    "write_report": (hedgerow.simulations.engine, "write_report"),
+    "write_report": (hedgerow.server.framing, "write_report"),
 }
 
 
