@@ -50,7 +50,10 @@ def simulate(
     task: Task,
     *,
     scenario: Scenario | None = None,
-    engine: str = "in-process",
+    engine: str = "auto",
+    workers: int | None = None,
+    memory: int | None = None,
+    address: str | None = None,
     runs: str | Path = "runs",
     name: str | None = None,
     listeners: Sequence[Listener] = (),
@@ -79,6 +82,7 @@ def simulate(
     >>> run.final["accuracy"] > 0.7
     True
     """
+    engine = "in-process" if engine == "auto" else engine
     if engine not in ENGINES:
         raise Misconfigured("E103", f"unknown engine '{engine}'", hint="the engines are " + ", ".join(ENGINES))
     _need_report()
@@ -94,13 +98,30 @@ def simulate(
         name=name,
         variant=variant,
     )
-    stage = Stage(folder=folder, task=task, scenario=scenario, sites=sites, listeners=listeners)
+    stage = Stage(
+        folder=folder,
+        task=task,
+        scenario=scenario,
+        sites=sites,
+        listeners=listeners,
+        workers=workers,
+        memory=memory,
+        address=address,
+    )
     with folder.lock(), torch.random.fork_rng(devices=[]):
         _tell_start(stage, command)
         return _whole(stage)
 
 
-def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ()) -> Run:
+def resume(
+    folder: RunFolder,
+    task: Task,
+    *,
+    workers: int | None = None,
+    memory: int | None = None,
+    address: str | None = None,
+    listeners: Sequence[Listener] = (),
+) -> Run:
     """Continue a simulated run from its last told checkpoint, to the same bytes and events as without the stop.
 
     A finished run is returned as it is, and fails again if it failed its gate.
@@ -117,7 +138,16 @@ def resume(folder: RunFolder, task: Task, *, listeners: Sequence[Listener] = ())
         )
     _need_report()
     task, scenario, sites = prepare(task, folder.scenario)
-    stage = Stage(folder=folder, task=task, scenario=scenario, sites=sites, listeners=listeners)
+    stage = Stage(
+        folder=folder,
+        task=task,
+        scenario=scenario,
+        sites=sites,
+        listeners=listeners,
+        workers=workers,
+        memory=memory,
+        address=address,
+    )
     with folder.lock(), torch.random.fork_rng(devices=[]):
         run = Run(folder.path)
         if run.status == "finished":

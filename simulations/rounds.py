@@ -29,13 +29,19 @@ __all__ = ["SimulatedClientApp", "Stage", "in_process_rounds", "one_thread", "ra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Everything an engine needs to run a job's rounds."""
+    """Everything an engine needs to run a job's rounds.
+
+    `workers` train sites at once within `memory` bytes (the cohort engine); `address` names a cluster (Ray).
+    """
 
     folder: RunFolder
     task: Task
     scenario: Scenario
     sites: Sequence[Site]
     listeners: Sequence[Listener]
+    workers: int | None = None
+    memory: int | None = None
+    address: str | None = None
 
 
 class SimulatedClientApp(ClientApp):
@@ -89,7 +95,7 @@ def ray_rounds(stage: Stage) -> None:
 
     server, client = _apps(stage)
     with quiet_flower(logging.ERROR):
-        run_on_ray(server, client, len(stage.sites))
+        run_on_ray(server, client, len(stage.sites), address=stage.address)
 
 
 @contextmanager

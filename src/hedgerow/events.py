@@ -25,6 +25,7 @@ __all__ = [
     "BudgetPlanned",
     "BudgetSpent",
     "DataDescribed",
+    "EngineChosen",
     "Evaluated",
     "Event",
     "EventLog",
@@ -79,6 +80,26 @@ class RunResumed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineChosen(Event):
+    """How an engine trains a round's sites, and why so.
+
+    `path` is `kernel`, `layers`, `vmap` or `one-by-one` for the cohort engine. `private` says how records' gradients
+    are clipped under differential privacy (`ghost norms`, `per-record gradients`, `opacus`; empty without). `difference`
+    is the largest one between this path and the one-by-one path on the sites that were tried (`None` where nothing was
+    to try). `chunk` sites are trained at a time by each of `workers` threads.
+    """
+
+    engine: str
+    path: str
+    reason: str
+    private: str
+    difference: float | None
+    workers: int
+    chunk: int
+    device: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DataDescribed(Event):
     """A site's share (simulation only): record counts and, for classification, records per label."""
 
@@ -120,6 +141,7 @@ class RoundClosed(Event):
 
     `accepted` are sites whose update counted; `rejected` are `{"site", "code", "reason"}`: bad replies, silent or
     failed sites, and the rule's exclusions (E310). `norms` are the L2 norms of the received updates by site.
+    `clock` is the simulated time at the round's end, in seconds since the run's start, where an engine simulates time.
     """
 
     round: int
@@ -133,6 +155,7 @@ class RoundClosed(Event):
     bytes_down: int
     bytes_up: int
     model_sha256: str
+    clock: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +166,7 @@ class RoundVoided(Event):
     code: str
     reason: str
     rejected: Sequence[Mapping[str, str]]
+    clock: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
