@@ -84,9 +84,9 @@ class EngineChosen(Event):
     """How an engine trains a round's sites, and why so.
 
     `path` is `kernel`, `layers`, `vmap` or `one-by-one` for the cohort engine. `private` says how records' gradients
-    are clipped under differential privacy (`ghost norms`, `per-record gradients`, `opacus`; empty without). `difference`
-    is the largest one between this path and the one-by-one path on the sites that were tried (`None` where nothing was
-    to try). `chunk` sites are trained at a time by each of `workers` threads.
+    are clipped under differential privacy (`ghost norms`, `per-record gradients`, `opacus`; empty without).
+    `difference` is the largest one to the one-by-one path on the sites that were tried (`None` where nothing was to
+    try). `chunk` sites are trained at a time by each of `workers` threads.
     """
 
     engine: str
