@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.splitmix import splitmix, stream_start, uniforms
+
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OsRandomness", "Randomness", "SimulatedRandomness", "torch_seeded"]
+__all__ = ["SEED_DRAWS", "OsRandomness", "Randomness", "SimulatedNoise", "SimulatedRandomness", "torch_seeded"]
+
+SEED_DRAWS = 63  # numbers that `torch_seeded` takes from a stream
 
 _DRAWS = 4
 _CHUNK = 1 << 14  # samples per block: the block's temporaries stay in the processor's cache
@@ -51,34 +55,56 @@ class Randomness(Protocol):
 class SimulatedRandomness:
     """Seeded randomness for simulation: the same seed and path give the same stream, so it protects nobody.
 
-    `path` names a stream within a seed, for example (site, round): different paths are independent
-    streams (numpy's `SeedSequence` with the path as spawn key).
+    `path` names a stream within a seed, for example (site, round): different paths are unrelated streams. Masks and
+    orders come from SplitMix64, whose outputs the cohort engine draws for many sites in one call; Gaussian samples come
+    from numpy's SFC64, seeded by the stream's start, and do not move the other draws.
 
     >>> a, b = SimulatedRandomness(7, 3, 1), SimulatedRandomness(7, 3, 1)
     >>> bool((a.shuffled(50) == b.shuffled(50)).all())
     True
     >>> int(SimulatedRandomness(7).poisson_mask(1000, 0.1).sum())
-    103
+    121
     """
 
     description = "seeded generator (simulation, not a DP release)"
 
     def __init__(self, seed: int, *path: int) -> None:
-        self._generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=path))
+        start = stream_start(seed, *path)
+        self._start = np.array([start], np.uint64)
+        self._drawn = 0
+        self._noise = SimulatedNoise(start)
 
     def poisson_mask(self, records: int, rate: float) -> NDArray[np.bool_]:
         """Draw who takes part, `(records,)`."""
-        return self._generator.random(records) < rate
+        first, self._drawn = self._drawn, self._drawn + records
+        return uniforms(self._start, first, records)[0] < rate
 
     def gaussian(self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
         """Draw a tensor of `shape` with mean 0 and standard deviation `std`."""
         import torch
 
-        return _shaped(torch.from_numpy(self._generator.standard_normal(math.prod(shape))), shape, std, dtype)
+        drawn = np.empty(math.prod(shape))
+        self._noise.fill(drawn)
+        return _shaped(torch.from_numpy(drawn), shape, std, dtype)
 
     def shuffled(self, n: int) -> NDArray[np.int64]:
         """Draw an order of 0 … n-1."""
-        return self._generator.permutation(n).astype(np.int64)
+        first, self._drawn = self._drawn, self._drawn + n
+        return np.argsort(splitmix(self._start, first, n)[0], kind="stable").astype(np.int64)
+
+
+class SimulatedNoise:
+    """The Gaussian part of a simulated stream, by its start."""
+
+    def __init__(self, start: int) -> None:
+        self._start = start
+        self._generator: np.random.Generator | None = None
+
+    def fill(self, out: NDArray[np.float64]) -> None:
+        """Fill an array with standard Gaussian samples; other threads go on meanwhile."""
+        if self._generator is None:
+            self._generator = np.random.Generator(np.random.SFC64(self._start))
+        self._generator.standard_normal(out=out)
 
 
 class OsRandomness:
@@ -123,7 +149,7 @@ def torch_seeded(randomness: Randomness, devices: Sequence[int] = ()) -> Iterato
     """
     import torch
 
-    seed = int.from_bytes(np.packbits(randomness.poisson_mask(63, 0.5)).tobytes(), "big") >> 1
+    seed = int.from_bytes(np.packbits(randomness.poisson_mask(SEED_DRAWS, 0.5)).tobytes(), "big") >> 1
     if devices:
         with torch.random.fork_rng(list(devices)):
             torch.manual_seed(seed)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hedgerow.errors import Misconfigured
+from hedgerow.splitmix import splitmix
 from hedgerow.task import Data, PooledTask, Split
 from hedgerow.tasks.models import mlp, small_cnn
 
@@ -146,7 +147,7 @@ def hold_out(labels: Array, fraction: float) -> tuple[Rows, Rows]:
     """
     if not 0 <= fraction < 1:
         raise Misconfigured("E103", f"test_fraction is {fraction}, but must be at least 0 and less than 1")
-    key = _mixed(np.arange(len(labels), dtype=np.uint64))
+    key = splitmix(np.zeros(1, np.uint64), 0, len(labels))[0]
     held: list[Rows] = [np.empty(0, np.int64)]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -154,13 +155,6 @@ def hold_out(labels: Array, fraction: float) -> tuple[Rows, Rows]:
         held.append(rows[np.argsort(key[rows], kind="stable")[:count]])
     test = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), test
-
-
-def _mixed(numbers: np.ndarray[tuple[int], np.dtype[np.uint64]]) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    z = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
 
 
 def _are_images(shape: tuple[int, ...]) -> bool:
