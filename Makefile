@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 # What .venv was made from. It is made again only when these files, or the place of the folder, changed.
 INPUTS := pyproject.toml constraints.txt
 STAMP := $(VENV)/made-from
-EXTRAS := full,ray,dev
+EXTRAS := full,fast,ray,dev
 # Two workers, one thread each: PyTorch would otherwise start as many threads as there are cores in every worker.
 PYTEST := OMP_NUM_THREADS=1 $(PY) -m pytest -q --doctest-modules -n $(or $(WORKERS),2)
 RUN :=

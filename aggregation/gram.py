@@ -8,7 +8,7 @@ the same damage. The zero update is carried as one more point, so that norms and
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import cast
 
 import numpy as np
@@ -62,8 +62,16 @@ class Geometry:
 
 def measure(rows: npt.NDArray[np.floating]) -> Geometry:
     """The geometry of finite rows `(n, d)`, measured when first asked for. O(n²d), one pass, blocks in float64."""
-    n = len(rows)
-    return Geometry(points=cache(lambda: _points(rows)), mixing=np.eye(n, n + 1), shares=np.eye(n))
+    points = _identity(len(rows))
+    return Geometry(points=cache(lambda: _points(rows)), mixing=points, shares=points[:, :-1])
+
+
+@lru_cache(maxsize=2)
+def _identity(n: int) -> Floats:
+    """Each of n rows as itself among n + 1 points; kept, since for a thousand rows it costs as much as their mean."""
+    points = np.eye(n, n + 1)
+    points.flags.writeable = False
+    return points
 
 
 def _points(rows: npt.NDArray[np.floating]) -> Floats:

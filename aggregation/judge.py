@@ -43,13 +43,12 @@ def aggregate(X: Array, rule: Rule, *, weights: npt.ArrayLike | None = None) -> 
     if isinstance(rule.last, GramRule):
         inner, scores = rule.last.weigh(prepared.geometry, prepared.f)
         inner = inner if share is None else share
-        combination = (inner @ prepared.geometry.mixing)[:-1]
+        combination, part = prepared.spread(inner)
         vector = weighted_sum(combination, prepared.rows)
         row_weights = _spread(combination, arrived.usable, 0.0)
-        part = inner @ prepared.geometry.shares
     else:
         vector, inner = _by_coordinate(prepared, rule.last, judge=True)
-        part = inner @ prepared.geometry.shares
+        _, part = prepared.spread(inner)
         scores = np.clip(1.0 - part * n, 0.0, 1.0)
     left_out = part <= rule.last.least_share * (np.full(n, 1.0 / n) if share is None else share)
     excluded = {
@@ -75,7 +74,7 @@ def combine(X: Array, rule: Rule, *, weights: npt.ArrayLike | None = None) -> Ar
     share = _proportions(rule, weights, arrived.usable)
     if isinstance(rule.last, GramRule):
         inner = rule.last.weigh(prepared.geometry, prepared.f).weights if share is None else share
-        return like(weighted_sum((inner @ prepared.geometry.mixing)[:-1], prepared.rows), X)
+        return like(weighted_sum(prepared.spread(inner)[0], prepared.rows), X)
     return like(_by_coordinate(prepared, rule.last, judge=False)[0], X)
 
 
@@ -120,6 +119,12 @@ class _Prepared:
     reasons: list[str]
     plain: bool
 
+    def spread(self, inner: Floats) -> tuple[Floats, Floats]:
+        """Weights of the prepared rows as weights of the rows that arrived: with the steps' scaling, and without."""
+        if self.plain:
+            return inner, inner
+        return (inner @ self.geometry.mixing)[:-1], inner @ self.geometry.shares
+
 
 def _prepare(arrived: _Arrived, rule: Rule) -> _Prepared:
     n = len(arrived.rows)
@@ -142,9 +147,9 @@ def _by_coordinate(
     n, d = rows.shape
     vector = np.empty(d, rows.dtype)
     share = np.zeros(n)
-    mixing = prepared.geometry.mixing[:, :-1].astype(rows.dtype)
+    mixing = None if prepared.plain else prepared.geometry.mixing[:, :-1].astype(rows.dtype)
     for block in columns(n, d):
-        part = rows[:, block] if prepared.plain else mixing @ rows[:, block]
+        part = rows[:, block] if mixing is None else mixing @ rows[:, block]
         vector[block], used = rule.block(part, prepared.f, judge=judge)
         if used is not None:
             places = used.astype(np.float64)

@@ -17,7 +17,8 @@ __all__ = ["Array", "Floats", "as_numpy", "columns", "count", "like", "row_norms
 Floats = npt.NDArray[np.float64]
 Array = TypeVar("Array", bound="npt.NDArray[np.floating] | torch.Tensor")
 
-_BLOCK_NUMBERS = 1 << 18  # numbers in one block of columns: two megabytes in float64, so it stays in cache
+_BLOCK_NUMBERS = 1 << 18  # numbers in one block: two megabytes in float64, so it stays in cache
+_WIDEST = 1 << 14  # columns of a block that spans few rows
 
 
 def as_numpy(X: "npt.ArrayLike | torch.Tensor") -> npt.NDArray[np.floating]:
@@ -96,8 +97,9 @@ def row_norms(rows: npt.NDArray[np.floating]) -> Floats:
     """Euclidean length of every row, to about seven digits; NaN or Inf where a row holds one. O(nd)."""
     squares = np.zeros(len(rows))
     with np.errstate(over="ignore", invalid="ignore"):
-        for block in columns(*rows.shape):
-            squares += np.vecdot(rows[:, block], rows[:, block])
+        for start in range(0, rows.shape[1], _WIDEST):
+            block = rows[:, start : start + _WIDEST]
+            squares += np.vecdot(block, block)
         for row in np.flatnonzero(~np.isfinite(squares)):  # float32 squares overflow long before float64 ones
             squares[row] = np.square(rows[row], dtype=np.float64).sum()
         return np.sqrt(squares)
@@ -109,9 +111,17 @@ def weighted_sum(weights: Floats, rows: npt.NDArray[np.floating]) -> npt.NDArray
     if len(active) == 1 and weights[active[0]] == 1.0:
         selected: npt.NDArray[np.floating] = rows[active[0]].copy()
         return selected  # bit for bit
-    result = np.zeros(rows.shape[1], rows.dtype)
+    total = np.zeros(rows.shape[1])
     every = len(active) == len(rows)
-    for block in columns(*rows.shape):
-        part = rows[:, block] if every else rows[active, block]
-        result[block] = weights[active] @ part.astype(np.float64)
-    return result
+    width = min(_WIDEST, max(rows.shape[1], 1))
+    height = max(1, _BLOCK_NUMBERS // width)
+    wide = np.empty((height, width))
+    for left in range(0, rows.shape[1], width):
+        right = min(left + width, rows.shape[1])
+        for top in range(0, len(active), height):
+            chosen = slice(top, top + height) if every else active[top : top + height]
+            part = rows[chosen, left:right]
+            block = wide[: len(part), : right - left]
+            np.copyto(block, part)
+            total[left:right] += weights[chosen] @ block
+    return total.astype(rows.dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,16 +10,17 @@ import numpy as np
 import torch
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
+from hedgerow.client.budget import attested, charge_of
 from hedgerow.client.site import SiteSetup
 from hedgerow.client.training import local_epochs, make_optimizer
 from hedgerow.errors import Exhausted, Misconfigured, Refused
 from hedgerow.evaluation import evaluate
-from hedgerow.job import Job, Local
-from hedgerow.privacy import Charge, Ledger, check_private, private_steps, site_plan
+from hedgerow.job import Job
+from hedgerow.privacy import Ledger, check_private, private_steps, site_plan
 from hedgerow.settings import Scalar
 from hedgerow.task import Data, Site, Split, Task
 from hedgerow.update import Layout, Vector, vector_sha256
-from hedgerow.wire import Attestation, ModelReader, Request, reply_content
+from hedgerow.wire import ModelReader, Request, reply_content
 
 __all__ = ["Trainer"]
 
@@ -35,7 +35,6 @@ class Trainer:
         self._task = task
         self._tensors: dict[int, tuple[torch.Tensor, torch.Tensor, Split]] = {}
         self._ledgers: dict[Path, Ledger] = {}
-        self._optimizers: dict[Local, torch.optim.Optimizer] = {}
 
     @functools.cached_property
     def _model(self) -> torch.nn.Module:
@@ -90,7 +89,6 @@ class Trainer:
             settings=job.local,
             loss=self._task.loss,
             randomness=randomness,
-            optimizer=self._optimizer(job.local),
         )
         return reply_content(
             self._layout.read(self._state) - before,
@@ -126,14 +124,9 @@ class Trainer:
         plan = site_plan(job, len(y))
         randomness = setup.randomness(request.round)
         ledger = self._ledger(setup)
-        charge = Charge(
+        charge = charge_of(
+            plan,
             dataset=setup.dataset,
-            noise_multiplier=plan.noise_multiplier,
-            sampling_rate=plan.sampling_rate,
-            sampler="none" if plan.sampling_rate == 1 else "poisson",
-            clip=plan.clip,
-            steps=plan.steps_per_round,
-            delta=plan.delta,
             job=job.digest(),
             run=request.run,
             round=request.round,
@@ -161,23 +154,8 @@ class Trainer:
             update,
             site=setup.site.name,
             randomness=randomness.description,
-            attestation=Attestation(
-                planned_epsilon=_rounded_up(plan.planned_epsilon),
-                spent_epsilon=_rounded_up(spent),
-                limit=limit,
-                delta=plan.delta,
-                noise_multiplier=plan.noise_multiplier,
-                sampling_rate=plan.sampling_rate,
-                steps=plan.steps_per_round * plan.rounds,
-                clip=plan.clip,
-            ),
+            attestation=attested(plan, spent=spent, limit=limit),
         )
-
-    def _optimizer(self, settings: Local) -> torch.optim.Optimizer:
-        if settings not in self._optimizers:
-            trained = [parameter for parameter in self._model.parameters() if parameter.requires_grad]
-            self._optimizers[settings] = make_optimizer(settings)(trained)
-        return self._optimizers[settings]
 
     def _load(self, arrays: ArrayRecord) -> Vector:
         vector = self._reader.read(arrays)
@@ -230,7 +208,3 @@ def _refuse_unapproved(job: Job, request: Request, setup: SiteSetup) -> None:
 def _job(items: tuple[tuple[str, Scalar], ...]) -> tuple[Job, str]:
     job = Job.from_flat(dict(items))
     return job, job.digest()
-
-
-def _rounded_up(epsilon: float) -> float:
-    return math.ceil(epsilon * 1000 - 1e-9) / 1000

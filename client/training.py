@@ -7,9 +7,10 @@ The private step is `hedgerow.privacy.private_steps`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
+from torch.optim.sgd import sgd
 
 from hedgerow.job import Local
 from hedgerow.privacy import Randomness, torch_seeded
@@ -32,6 +33,33 @@ def make_optimizer(settings: Local) -> Callable[[Iterable[torch.nn.Parameter]], 
     return make
 
 
+def _sgd(settings: Local, parameters: Sequence[torch.nn.Parameter]) -> Callable[[], object]:
+    """A step of `torch.optim.SGD`, from fresh momentum, by torch's functional form of it.
+
+    Building the optimiser itself loads torch's compiler, a second at every start, and takes as long as several steps of
+    a small model.
+    """
+    moments = {id(parameter): torch.zeros_like(parameter) for parameter in parameters} if settings.momentum else {}
+
+    def step() -> None:
+        moved = [parameter for parameter in parameters if parameter.grad is not None]
+        buffers: list[torch.Tensor | None] = [moments.get(id(parameter)) for parameter in moved]
+        sgd(
+            list(moved),
+            [parameter.grad for parameter in moved if parameter.grad is not None],
+            buffers,
+            fused=True,
+            weight_decay=settings.weight_decay,
+            momentum=settings.momentum,
+            lr=settings.lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+        )
+
+    return step
+
+
 def local_epochs(
     model: torch.nn.Module,
     x: torch.Tensor,
@@ -40,18 +68,14 @@ def local_epochs(
     settings: Local,
     loss: Loss,
     randomness: Randomness,
-    optimizer: torch.optim.Optimizer | None = None,
 ) -> None:
     """Train `model` in place on (n, …) records; the last batch of an epoch may be smaller.
 
-    An `optimizer` of this model from an earlier round is emptied and used again: building one takes as long as several
-    steps of a small model. Dropout draws from `randomness`, and torch's own generator is left as it was.
+    Dropout draws from `randomness`, and torch's own generator is left as it was.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     anchors = [parameter.detach().clone() for parameter in parameters] if settings.proximal else []
-    if optimizer is None:
-        optimizer = make_optimizer(settings)(parameters)
-    optimizer.state.clear()
+    step = _sgd(settings, parameters) if settings.optimizer == "sgd" else make_optimizer(settings)(parameters).step
     was_training = model.training
     model.train()
     try:
@@ -65,6 +89,8 @@ def local_epochs(
                     for parameter, anchor in zip(parameters, anchors, strict=False):
                         if parameter.grad is not None:
                             parameter.grad.add_(parameter.detach() - anchor, alpha=settings.proximal)
-                    optimizer.step()
+                    if settings.clip:
+                        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+                    step()
     finally:
         model.train(was_training)

@@ -57,12 +57,24 @@ def genesis() -> Head:
     return Head(seq=0, hash="")
 
 
-def linked(previous: Head, *, state: State, dataset: str, facts: dict[str, Any]) -> tuple[Row, Head]:
-    """Return the row that follows `previous`, and the new head."""
-    body = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def linked(
+    previous: Head, *, state: State, dataset: str, facts: dict[str, Any], charge: Charge | None = None
+) -> tuple[Row, Entry]:
+    """Return the row that follows `previous`, and the entry as it will be read back. `charge` is plain."""
+    body = _canonical(facts)
     seq = previous.seq + 1
-    digest = _hash(seq, previous.hash, dataset, state, body)
-    return (seq, dataset, state.value, body, digest), Head(seq=seq, hash=digest)
+    digest = _hash(seq, previous.hash, dataset, state.value, body)
+    entry = Entry(
+        seq=seq,
+        state=state,
+        dataset=dataset,
+        time=facts["time"],
+        charge=charge,
+        of=facts.get("of", 0) if charge is None else seq,
+        durable=facts.get("durable", False),
+        hash=digest,
+    )
+    return (seq, dataset, state.value, body, digest), entry
 
 
 def verified(rows: Iterable[Row], previous: Head, *, place: str) -> Iterator[Entry]:
@@ -106,5 +118,9 @@ def _entry(seq: int, dataset: str, state: str, body: str, digest: str, place: st
 
 
 def _hash(seq: int, previous: str, dataset: str, state: str, body: str) -> str:
-    content = json.dumps([seq, previous, dataset, state, body], separators=(",", ":"))
-    return hashlib.sha256(content.encode()).hexdigest()
+    return hashlib.sha256(_compact([seq, previous, dataset, state, body]).encode()).hexdigest()
+
+
+# Made once: what `json.dumps` makes anew in each call takes longer than an entry.
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+_compact = json.JSONEncoder(separators=(",", ":")).encode

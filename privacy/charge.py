@@ -5,7 +5,7 @@ years, with another accountant: the mechanism, the sampler, the noise, the clip,
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy.accounting import SampledGaussian
@@ -87,9 +87,29 @@ class Charge:
 
     def facts(self) -> dict[str, str | int | float]:
         """Return the charge as plain values with fixed types, so that equal charges have equal JSON."""
-        facts: dict[str, str | int | float] = asdict(self)
-        for name in ("noise_multiplier", "sampling_rate", "clip", "delta"):
+        facts: dict[str, str | int | float] = {name: getattr(self, name) for name in _NAMES}
+        for name in _REALS:
             facts[name] = float(facts[name])
-        for name in ("steps", "round"):
+        for name in _WHOLES:
             facts[name] = int(facts[name])
         return facts
+
+    def plain(self) -> "Charge":
+        """The charge as it reads back from its facts: itself, unless a number was of another type (numpy's)."""
+        exact = all(type(getattr(self, name)) is float for name in _REALS)
+        if exact and all(type(getattr(self, name)) is int for name in _WHOLES):
+            return self
+        return replace(
+            self,
+            noise_multiplier=float(self.noise_multiplier),
+            sampling_rate=float(self.sampling_rate),
+            clip=float(self.clip),
+            delta=float(self.delta),
+            steps=int(self.steps),
+            round=int(self.round),
+        )
+
+
+_NAMES = tuple(field.name for field in fields(Charge))
+_REALS = ("noise_multiplier", "sampling_rate", "clip", "delta")
+_WHOLES = ("steps", "round")

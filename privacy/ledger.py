@@ -10,15 +10,16 @@ is checked, so a race never overspends it.
 import sqlite3
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from hedgerow.errors import Refused, Tampered
-from hedgerow.privacy.accounting import Accountant, SampledGaussian, epsilon, rdp_curve
+from hedgerow.errors import Misconfigured, Refused, Tampered
+from hedgerow.privacy.account import Account, Spent
+from hedgerow.privacy.accounting import Accountant, rdp_curve
+from hedgerow.privacy.book import Book
 from hedgerow.privacy.chain import FORMAT, Entry, Head, Row, State, genesis, linked, verified
 from hedgerow.privacy.charge import Charge
 from hedgerow.privacy.database import connected, named_errors, sync_folder
@@ -38,43 +39,6 @@ class Reservation:
     hash: str
     charge: Charge
     fresh: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spent:
-    """What a data set's records have lost so far: ε at `delta`, over `events` charges with `steps` noisy sums."""
-
-    epsilon: float
-    delta: float
-    events: int
-    steps: int
-
-
-@dataclass(slots=True)
-class _Account:
-    """A data set's charges that count."""
-
-    steps: Counter[tuple[float, float]] = field(default_factory=Counter)
-    deltas: Counter[float] = field(default_factory=Counter)
-
-    @property
-    def charges(self) -> int:
-        return self.deltas.total()
-
-    def add(self, charge: Charge, sign: int) -> None:
-        self.steps[charge.noise_multiplier, charge.sampling_rate] += sign * charge.steps
-        self.deltas[charge.delta] += sign
-
-    def strictest(self, charge: Charge) -> float:
-        """The smallest δ that was ever promised to these records: a job with a larger one may not buy on its terms."""
-        return min((charge.delta, *(+self.deltas)))
-
-    def price(self, delta: float, accountant: Accountant, extra: SampledGaussian | None = None) -> float:
-        events = [
-            SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=steps)
-            for (noise, rate), steps in self.steps.items()
-        ]
-        return epsilon([*events, extra] if extra else events, delta, accountant)
 
 
 class Ledger:
@@ -99,12 +63,8 @@ class Ledger:
         self._connection = connection
         self._clock = clock
         self._lock = threading.RLock()
-        self._head = genesis()
-        self._accounts: dict[str, _Account] = {}
-        self._charges: dict[int, tuple[Entry, State]] = {}
-        self._streams: dict[Charge, Entry] = {}
-        self._uncommitted: list[Row] = []
-        self._durable: bool | None = None
+        self._book = Book()
+        self._uncommitted: list[tuple[Row, Entry]] = []
 
     @classmethod
     def open(cls, path: str | Path, *, durable: bool = True, clock: Callable[[], float] = time.time) -> Self:
@@ -122,7 +82,7 @@ class Ledger:
             with ledger._writing():
                 connection.execute(_TABLE)
                 ledger._catch_up()
-                if ledger._durable != durable:
+                if ledger._book.durable != durable:
                     ledger._append(State.OPENED, "", {"format": FORMAT, "durable": durable})
             if new and durable:
                 sync_folder(path.parent)
@@ -140,42 +100,77 @@ class Ledger:
         smallest delta among them; nothing is charged. Exhausted E503, E504, E505 if it cannot be written; nothing
         may then be released.
         """
-        rdp_curve(charge.noise_multiplier, charge.sampling_rate)  # priced before the lock: others need not wait
+        (answer,) = self.reserve_each([charge], limits=[limit_epsilon], accountant=accountant)
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def reserve_each(
+        self, charges: Sequence[Charge], *, limits: Sequence[float], accountant: Accountant = "rdp"
+    ) -> list[Reservation | Refused]:
+        """As `reserve` for each charge and its limit in turn, in one transaction: one answer per charge.
+
+        Who is refused is told so in its place and charged nothing; the others are reserved all the same.
+        Raises: Misconfigured E126 for another number of limits. Exhausted as `reserve`; then nothing is reserved.
+        Cost: O(charges), and one price per distinct composition.
+        """
+        if len(charges) != len(limits):
+            raise Misconfigured("E126", f"{len(charges)} charges but {len(limits)} limits", place="limits")
+        for pair in {(charge.noise_multiplier, charge.sampling_rate) for charge in charges}:
+            rdp_curve(*pair)  # priced before the lock: others need not wait
+        answers: list[Reservation | Refused] = []
         with self._writing():
             self._catch_up()
-            if charge.stream and (known := self._streams.get(charge)):
-                return Reservation(seq=known.seq, hash=known.hash, charge=charge, fresh=False)
-            account = self._accounts.get(charge.dataset, _Account())
-            delta = account.strictest(charge)
-            cost = account.price(delta, "rdp", charge.event())
-            if accountant != "rdp" and not cost <= limit_epsilon:  # the tighter bound costs more, so it comes second
-                cost = account.price(delta, accountant, charge.event())
-            if not cost <= limit_epsilon:
-                spent = account.price(delta, accountant)
-                raise Refused(
-                    "E201",
-                    f"data set {charge.dataset!r} has spent epsilon {spent:.4g} and would reach {cost:.4g}, "
-                    f"its limit is {limit_epsilon:g} at delta {delta:g}",
-                    place=str(self._path),
-                    hint="train fewer rounds, add more noise, or let the site raise its limit",
-                )
-            head = self._append(State.RESERVED, charge.dataset, {"charge": charge.facts()})
-        return Reservation(seq=head.seq, hash=head.hash, charge=charge, fresh=True)
+            accounts: dict[str, Account] = {}  # with the charges of this transaction
+            streams: dict[Charge, Entry] = {}
+            for charge, limit in zip(charges, limits, strict=True):
+                known = (streams.get(charge) or self._seeded(charge)) if charge.stream else None
+                if known is not None:
+                    answers.append(Reservation(seq=known.seq, hash=known.hash, charge=charge, fresh=False))
+                    continue
+                account = accounts.get(charge.dataset) or self._book.account(charge.dataset)
+                refused = self._refusal(account, charge, limit, accountant)
+                if refused is not None:
+                    answers.append(refused)
+                    continue
+                plain = charge.plain()
+                if charge.dataset not in accounts:
+                    accounts[charge.dataset] = account = account.copy()
+                account.add(plain, +1)
+                entry = self._append(State.RESERVED, charge.dataset, {"charge": charge.facts()}, plain)
+                if charge.stream:
+                    streams[plain] = entry
+                answers.append(Reservation(seq=entry.seq, hash=entry.hash, charge=charge, fresh=True))
+        return answers
 
     def release(self, reservation: Reservation) -> None:
         """Record that the reserved step left the process. Repeating it changes nothing.
 
         Raises: Refused E204 if the reservation was voided or is not of this ledger: then nothing may be released.
         """
+        self.release_each([reservation])
+
+    def release_each(self, reservations: Sequence[Reservation]) -> None:
+        """As `release` for each in turn, in one transaction. At the first that is refused it stops, as a loop would."""
+        refused: Refused | None = None
         with self._writing():
             self._catch_up()
-            state = self._state_of(reservation)
-            if state is State.RESERVED:
-                self._append(State.RELEASED, reservation.charge.dataset, {"of": reservation.seq})
-            elif state is not State.RELEASED:
-                raise Refused(
-                    "E204", f"charge {reservation.seq} was voided and cannot be released", place=str(self._path)
-                )
+            now: set[int] = set()
+            for reservation in reservations:
+                try:
+                    state = self._state_of(reservation)
+                except Refused as error:
+                    refused = error
+                    break
+                if state is State.RESERVED and reservation.seq not in now:
+                    self._append(State.RELEASED, reservation.charge.dataset, {"of": reservation.seq})
+                    now.add(reservation.seq)
+                elif state is State.VOIDED:
+                    words = f"charge {reservation.seq} was voided and cannot be released"
+                    refused = Refused("E204", words, place=str(self._path))
+                    break
+        if refused is not None:
+            raise refused
 
     def void(self, reservation: Reservation) -> bool:
         """Take a charge back because nothing left the process; say whether it was taken back.
@@ -193,20 +188,18 @@ class Ledger:
 
     def spent(self, dataset: str, *, delta: float, accountant: Accountant = "rdp") -> Spent:
         """Price everything charged on `dataset` so far, by all processes."""
+        return self.spent_each([dataset], delta=delta, accountant=accountant)[0]
+
+    def spent_each(self, datasets: Sequence[str], *, delta: float, accountant: Accountant = "rdp") -> list[Spent]:
+        """As `spent` for each data set, all at the same moment."""
         with self._reading():
-            account = self._accounts.get(dataset, _Account())
-            return Spent(
-                epsilon=account.price(delta, accountant),
-                delta=delta,
-                events=account.charges,
-                steps=account.steps.total(),
-            )
+            return [self._book.account(dataset).spent(delta, accountant) for dataset in datasets]
 
     def entries(self, dataset: str | None = None) -> tuple[Entry, ...]:
         """Read the entries of one data set, or all of them, in order, verifying the chain again."""
         with self._reading():
             rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM entries WHERE seq <= ? ORDER BY seq", (self._head.seq,)
+                f"SELECT {_COLUMNS} FROM entries WHERE seq <= ? ORDER BY seq", (self._book.head.seq,)
             )
             entries = tuple(verified(rows, genesis(), place=str(self._path)))
         return tuple(entry for entry in entries if dataset is None or entry.dataset == dataset)
@@ -214,7 +207,7 @@ class Ledger:
     def head(self) -> Head:
         """Return the last entry's number and hash: remembered elsewhere, they show a ledger that was set back."""
         with self._reading():
-            return self._head
+            return self._book.head
 
     def close(self) -> None:
         """Close the file. What was reserved stays charged."""
@@ -228,51 +221,63 @@ class Ledger:
         self.close()
 
     def _state_of(self, reservation: Reservation) -> State:
-        entry, state = self._charges.get(reservation.seq, (None, State.OPENED))
+        seq = reservation.seq
+        entry = self._book.open.get(seq) or self._recalled(seq)
         if entry is None or entry.hash != reservation.hash or entry.charge != reservation.charge:
-            raise Refused("E204", f"charge {reservation.seq} is not in this ledger", place=str(self._path))
-        return state
+            raise Refused("E204", f"charge {seq} is not in this ledger", place=str(self._path))
+        return State.VOIDED if seq in self._book.voided else entry.state if seq in self._book.open else State.RELEASED
 
-    def _append(self, state: State, dataset: str, facts: dict[str, object]) -> Head:
-        """Write the next entry inside the current transaction; it counts here once it is committed."""
-        row, head = linked(self._head, state=state, dataset=dataset, facts={**facts, "time": float(self._clock())})
-        self._connection.execute(f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", row)
-        self._uncommitted.append(row)
-        return head
+    def _seeded(self, charge: Charge) -> Entry | None:
+        seq = self._book.seeded(charge)
+        entry = None if seq is None else self._book.open.get(seq) or self._recalled(seq)
+        return entry if entry is not None and entry.charge == charge else None
+
+    def _recalled(self, seq: int) -> Entry | None:
+        """The entry of a charge that was settled, from the disk."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM entries WHERE seq IN (?, ?) ORDER BY seq", (seq - 1, seq)
+        ).fetchall()
+        if seq > self._book.head.seq or not rows or rows[-1][0] != seq:
+            return None
+        previous = genesis() if seq == 1 else Head(seq=seq - 1, hash=rows[0][4])
+        (entry,) = verified(rows[-1:], previous, place=str(self._path))
+        return None if entry.charge is None else entry
+
+    def _refusal(self, account: Account, charge: Charge, limit: float, accountant: Accountant) -> Refused | None:
+        delta = account.strictest(charge)
+        cost = account.price(delta, "rdp", charge)
+        if accountant != "rdp" and not cost <= limit:  # the tighter bound costs more, so it comes second
+            cost = account.price(delta, accountant, charge)
+        if cost <= limit:
+            return None
+        return Refused(
+            "E201",
+            f"data set {charge.dataset!r} has spent epsilon {account.price(delta, accountant):.4g} and would reach "
+            f"{cost:.4g}, its limit is {limit:g} at delta {delta:g}",
+            place=str(self._path),
+            hint="train fewer rounds, add more noise, or let the site raise its limit",
+        )
+
+    def _append(self, state: State, dataset: str, facts: dict[str, object], charge: Charge | None = None) -> Entry:
+        """Link the next entry of the current transaction; it is written at its end, and counts once committed."""
+        last = self._uncommitted[-1][1] if self._uncommitted else self._book.head
+        stamped = {**facts, "time": float(self._clock())}
+        row, entry = linked(
+            Head(seq=last.seq, hash=last.hash), state=state, dataset=dataset, facts=stamped, charge=charge
+        )
+        self._uncommitted.append((row, entry))
+        return entry
 
     def _catch_up(self) -> None:
         """Take in what this and other processes wrote since the last look, checking each link."""
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE seq >= ? ORDER BY seq", (self._head.seq,)
-        ).fetchall()
-        if self._head.seq:
-            if not rows or rows[0][0] != self._head.seq or rows[0][4] != self._head.hash:
-                raise Tampered("E402", f"entry {self._head.seq} has changed or is gone", place=str(self._path))
-            rows = rows[1:]
-        self._take_in(rows)
-
-    def _take_in(self, rows: list[Row]) -> None:
-        for entry in verified(rows, self._head, place=str(self._path)):
-            self._count(entry)
-            self._head = Head(seq=entry.seq, hash=entry.hash)
-
-    def _count(self, entry: Entry) -> None:
-        if entry.state is State.OPENED:
-            self._durable = entry.durable
-            return
-        if entry.charge is not None:
-            self._charges[entry.seq] = (entry, entry.state)
-            self._accounts.setdefault(entry.dataset, _Account()).add(entry.charge, +1)
-            if entry.charge.stream:
-                self._streams[entry.charge] = entry
-            return
-        reserved, state = self._charges.get(entry.of, (None, State.OPENED))
-        if reserved is None or reserved.charge is None or state is not State.RESERVED:
-            raise Tampered("E402", f"entry {entry.seq} settles a charge that is not open", place=str(self._path))
-        self._charges[entry.of] = (reserved, entry.state)
-        if entry.state is State.VOIDED:
-            self._accounts[reserved.dataset].add(reserved.charge, -1)
-            self._streams.pop(reserved.charge, None)
+        head, place = self._book.head, str(self._path)
+        select = f"SELECT {_COLUMNS} FROM entries WHERE seq >= ? ORDER BY seq"
+        with closing(self._connection.execute(select, (head.seq,))) as rows:
+            if head.seq:
+                last = next(rows, None)
+                if last is None or last[0] != head.seq or last[4] != head.hash:
+                    raise Tampered("E402", f"entry {head.seq} has changed or is gone", place=place)
+            self._book.take_in(verified(rows, head, place=place), place=place)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -282,8 +287,10 @@ class Ledger:
             self._uncommitted.clear()
             try:
                 yield
+                rows = [row for row, _ in self._uncommitted]
+                self._connection.executemany(f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
                 self._connection.execute("COMMIT")
-                self._take_in(self._uncommitted)
+                self._book.take_in([entry for _, entry in self._uncommitted], place=str(self._path))
             except BaseException:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")

@@ -77,7 +77,8 @@ class SimulatedRandomness:
     def poisson_mask(self, records: int, rate: float) -> NDArray[np.bool_]:
         """Draw who takes part, `(records,)`."""
         first, self._drawn = self._drawn, self._drawn + records
-        return uniforms(self._start, first, records)[0] < rate
+        mask: NDArray[np.bool_] = uniforms(self._start, first, records)[0] < rate
+        return mask
 
     def gaussian(self, shape: Sequence[int], std: float, dtype: "torch.dtype | None" = None) -> "torch.Tensor":
         """Draw a tensor of `shape` with mean 0 and standard deviation `std`."""

@@ -1,16 +1,17 @@
 """Admission: which replies of a round may be counted at all, before any rule looks at them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from hedgerow.aggregation.rows import row_norms
 from hedgerow.errors import CODES
 from hedgerow.update import Vector
 from hedgerow.wire import Failure, Reply
 
-__all__ = ["Admitted", "Rejection", "admit"]
+__all__ = ["Admitted", "Rejection", "admit", "admit_rows"]
 
 LONGEST = float(np.finfo(np.float32).max)  # a longer row makes every rule stop, so one site could void every round
 
@@ -33,9 +34,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Admitted:
-    """The usable updates as rows: `rows` (n, d) float32, `replies` in the same order (by site name, then sender)."""
+    """The usable updates as rows: `rows` (n, d) float32 and their Euclidean `norms` (n,).
+
+    `replies` stand in the same order, by site name and then by sender.
+    """
 
     rows: np.ndarray
+    norms: np.ndarray
     replies: tuple[Reply, ...]
     rejections: tuple[Rejection, ...]
 
@@ -76,7 +81,25 @@ def admit(replies: Iterable[Reply], *, asked: Mapping[int, str], size: int) -> A
     silent = Failure("E309", CODES["E309"])
     rejections += [Rejection.of(asked[node], silent) for node in sorted(waiting)]
     rows = np.stack([_vector(reply) for reply in usable]) if usable else np.empty((0, size), np.float32)
-    return Admitted(rows=rows, replies=tuple(usable), rejections=tuple(rejections))
+    return Admitted(rows=rows, norms=row_norms(rows), replies=tuple(usable), rejections=tuple(rejections))
+
+
+def admit_rows(rows: np.ndarray, replies: Sequence[Reply], rejections: Sequence[Rejection] = ()) -> Admitted:
+    """As `admit`, for updates that are rows (n, d) float32 already and come from sites that were asked.
+
+    `replies` belong to the rows, in the order of the sites' names; `rejections` are the sites that gave no row.
+    """
+    norms = row_norms(rows)
+    usable = norms <= LONGEST  # false for NaN, too
+    late = [
+        Rejection(site=replies[row].site, code="E303", reason=_too_long(norms[row]))
+        for row in np.flatnonzero(~usable).tolist()
+    ]
+    if late:
+        replies = [reply for reply, good in zip(replies, usable, strict=True) if good]
+        rows, norms = rows[usable], norms[usable]
+    ordered = sorted([*rejections, *late], key=lambda rejection: rejection.site)
+    return Admitted(rows=rows, norms=norms, replies=tuple(replies), rejections=tuple(ordered))
 
 
 def _problem(reply: Reply, waiting: set[int], size: int) -> Failure | None:
@@ -90,11 +113,12 @@ def _problem(reply: Reply, waiting: set[int], size: int) -> Failure | None:
         return Failure("E301", f"the update has shape {reply.update.shape}, not ({size},)")
     if reply.update.dtype != np.float32:
         return Failure("E302", f"the update is {reply.update.dtype}, not float32")
-    if not np.isfinite(reply.update).all():
-        return Failure("E303", CODES["E303"])
-    if np.linalg.norm(reply.update.astype(np.float64)) > LONGEST:
-        return Failure("E303", "the update is too long to be added up in float32")
-    return None
+    norm = float(row_norms(reply.update[None])[0])
+    return None if norm <= LONGEST else Failure("E303", _too_long(norm))
+
+
+def _too_long(norm: float) -> str:
+    return "the update is too long to be added up in float32" if np.isfinite(norm) else CODES["E303"]
 
 
 def _vector(reply: Reply) -> Vector:

@@ -10,7 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import hedgerow
 from hedgerow.errors import CODES, HedgerowError
-from hedgerow.events import EventLog, Listener, RunFinished, RunStarted
+from hedgerow.eventlog import EventLog
+from hedgerow.events import Listener, RunFinished, RunStarted
 from hedgerow.job import Job
 from hedgerow.report import write_report
 from hedgerow.run import Run
@@ -75,8 +76,10 @@ def switched_off(job: Job) -> list[str]:
 
 
 @contextmanager
-def last_event(folder: RunFolder, listeners: Sequence[Listener]) -> Iterator[None]:
+def last_event(folder: RunFolder, listeners: Sequence[Listener], log: EventLog | None = None) -> Iterator[None]:
     """Whatever happens inside, tell how the run ended and draw its report.
+
+    `log` is the open one that told everything before; without it the last event opens its own.
 
     What stopped the run is passed on, also where its consequences (a full disk) keep the last words from being written.
     """
@@ -89,8 +92,8 @@ def last_event(folder: RunFolder, listeners: Sequence[Listener]) -> Iterator[Non
         raise
     finally:
         try:
-            log = EventLog(folder.events, listeners=listeners)
-            log.append(run_finished(folder, seconds=time.perf_counter() - start, error=error))
+            last = log or EventLog(folder.events, listeners=listeners)
+            last.append(run_finished(folder, seconds=time.perf_counter() - start, error=error))
             write_report(folder.path)
         except Exception:
             if error is None:

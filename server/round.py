@@ -21,7 +21,7 @@ from hedgerow.server.optimizer import server_step
 from hedgerow.update import Vector
 from hedgerow.wire import Reply
 
-__all__ = ["Closed", "GlobalState", "VoidRound", "close_round"]
+__all__ = ["Closed", "GlobalState", "VoidRound", "close_admitted", "close_round"]
 
 WEIGHT_CAP = 3.0  # times the median of the declared counts
 
@@ -57,12 +57,21 @@ def close_round(job: Job, state: GlobalState, replies: Iterable[Reply], *, asked
     """Turn a round's replies into the next model.
 
     Raises:
+        VoidRound: as `close_admitted`.
+    """
+    start = time.perf_counter()
+    admitted = admit(replies, asked=asked, size=len(state.model))
+    return close_admitted(job, state, admitted, admitting=time.perf_counter() - start)
+
+
+def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admitting: float = 0.0) -> Closed:
+    """Turn a round's usable updates into the next model; `admitting` is how many seconds it took to know them.
+
+    Raises:
         VoidRound: with fewer usable updates than the quorum or the rule needs (E501), or if the rule or the step
             cannot make a finite model of them (E502). The round releases nothing and the state stays as it was.
     """
     start = time.perf_counter()
-    admitted = admit(replies, asked=asked, size=len(state.model))
-    admitted_at = time.perf_counter()
     rule = make_rule(job.aggregate.rule, byzantine=job.aggregate.byzantine, before=job.aggregate.before)
     declared = _declare(state.declared, admitted)
     _need(job, admitted)
@@ -91,13 +100,13 @@ def close_round(job: Job, state: GlobalState, replies: Iterable[Reply], *, asked
         rejections=admitted.rejections
         + tuple(Rejection(site=site, code="E310", reason=reason) for site, reason in excluded_sites.items()),
         replies=admitted.replies,
-        norms=dict(zip(admitted.sites, np.linalg.norm(admitted.rows.astype(np.float64), axis=1).tolist(), strict=True)),
+        norms=dict(zip(admitted.sites, admitted.norms.tolist(), strict=True)),
         weights={} if weights is None else dict(zip(admitted.sites, np.asarray(weights).tolist(), strict=True)),
         scores={} if scores is None else dict(zip(admitted.sites, np.asarray(scores).tolist(), strict=True)),
         step_norm=float(np.linalg.norm(model.astype(np.float64) - state.model)),
         seconds={
-            "admit": admitted_at - start,
-            "aggregate": aggregated_at - admitted_at,
+            "admit": admitting,
+            "aggregate": aggregated_at - start,
             "step": time.perf_counter() - aggregated_at,
         },
     )

@@ -7,7 +7,6 @@ answer with full parameters, ours with updates.
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -21,13 +20,14 @@ from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
 from hedgerow.errors import Exhausted
 from hedgerow.evaluation import evaluated
-from hedgerow.events import Event, RoundStarted
+from hedgerow.events import Event
 from hedgerow.job import Job
+from hedgerow.server.coordinator import Coordinator, Save
 from hedgerow.server.optimizer import first_state
 from hedgerow.server.policygrid import FIRST_WAIT, LONGEST_WAIT, PolicyGrid
 from hedgerow.server.pooling import pooled_metrics
-from hedgerow.server.round import GlobalState, VoidRound, close_round
-from hedgerow.server.telling import Teller
+from hedgerow.server.round import GlobalState, close_round
+from hedgerow.server.selection import select
 from hedgerow.update import Layout, Vector
 from hedgerow.wire import Reply, Request, model_record, read_reply, record_bytes, request_content
 
@@ -35,18 +35,12 @@ __all__ = ["Strategy"]
 
 log = logging.getLogger("hedgerow.server")
 
-VOID_LIMIT = 3  # rounds in a row that released nothing: going on would only spend the sites' time
-
-Save = Callable[[int, GlobalState, Callable[[str], None]], None]
-
 
 class Strategy(FlowerStrategy):
     """Hedgerow's round as a Flower strategy.
 
-    `job` says how to select, aggregate and step; `tell` receives every event. `save(round, state, announce)` writes a
-    round's state, calls `announce` with the model's hash, and then makes the round the one that a resumed run goes on
-    from: a crash in between leaves a round that is told twice, never one that is missing. `draw` gives the generator
-    that selects a round's cohort. `state` and `first_round` continue an earlier run.
+    `job` says how to select, aggregate and step; `tell`, `save` and `state` are the `Coordinator`'s. `draw` gives the
+    generator that selects a round's cohort. `state` and `first_round` continue an earlier run.
 
     Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
     satisfied changes nothing.
@@ -65,19 +59,21 @@ class Strategy(FlowerStrategy):
     ) -> None:
         self.job = job
         self.run = run
-        self.state = state
         self.first_round = first_round
+        self._coordinator = Coordinator(job, tell=tell, save=save, state=state)
         self._tell = tell
-        self._save = save
         self._draw = draw
         self._layout: Layout | None = None
         self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
         self._names: dict[int, str] = {}
-        self._teller = Teller(tell, job.privacy)
         self._bytes_down = 0
-        self._voided = 0
         self._started = 0.0
+
+    @property
+    def state(self) -> GlobalState | None:
+        """The model and what the coordinator remembers; `None` before the first model is known."""
+        return self._coordinator.state
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -87,7 +83,7 @@ class Strategy(FlowerStrategy):
         request = Request(round=server_round, rounds=self.job.rounds, run=self.run, job_digest=self.job.digest())
         self._asked = {node: self._names.get(node, f"node-{node:x}") for node in nodes}
         self._started = time.perf_counter()
-        self._tell(RoundStarted(round=server_round, rounds=self.job.rounds, asked=len(nodes)))
+        self._coordinator.open(server_round, asked=len(nodes))
         content = request_content(arrays, request, config)
         self._bytes_down = record_bytes(content) * len(nodes)
         return [
@@ -107,33 +103,15 @@ class Strategy(FlowerStrategy):
         fixed = self._first.keys() - set(layout.names)
         read = [read_reply(message, layout=layout, model=state.model, fixed=fixed) for message in replies]
         answers = self._named(read)
-        gathered = time.perf_counter()
-        try:
-            closed = close_round(self.job, state, answers, asked=self._asked)
-        except VoidRound as void:
-            self._teller.voided(server_round, void)
-            self._voided += 1
-            if self._voided == VOID_LIMIT:
-                raise Exhausted(
-                    void.cause.code,
-                    f"{VOID_LIMIT} rounds in a row released nothing; the last one: {void.cause.message}",
-                    hint="the rejected sites and their reasons are in the report",
-                ) from void
-            return None, None
-        self._voided = 0
-        self.state = closed.state
-        self._save(
+        closed = self._coordinator.close(
             server_round,
-            closed.state,
-            lambda sha256: self._teller.closed(
-                server_round,
-                closed,
-                seconds={"train": gathered - self._started, **closed.seconds},
-                bytes_down=self._bytes_down,
-                bytes_up=sum(answer.bytes for answer in answers),
-                model_sha256=sha256,
-            ),
+            lambda current: close_round(self.job, current, answers, asked=self._asked),
+            train=time.perf_counter() - self._started,
+            bytes_down=self._bytes_down,
+            bytes_up=sum(answer.bytes for answer in answers),
         )
+        if closed is None:
+            return None, None
         return self._record(layout, closed.state.model), MetricRecord({"accepted": len(closed.accepted)})
 
     def configure_evaluate(
@@ -216,9 +194,9 @@ class Strategy(FlowerStrategy):
         if self.state is None:
             model = self._layout.join({name: value.astype(np.float32) for name, value in floats.items()})
             memory = first_state(self.job.server, len(model))
-            self.state = GlobalState(model=model, memory=memory, declared={})
+            self._coordinator.state = GlobalState(model=model, memory=memory, declared={})
         self._first = initial_arrays
-        return self._record(self._layout, self.state.model)
+        return self._record(self._layout, self._current()[1].model)
 
     def _record(self, layout: Layout, model: Vector) -> ArrayRecord:
         """The model as arrays, among the integer buffers that a foreign client expects back, as they were."""
@@ -262,12 +240,7 @@ class Strategy(FlowerStrategy):
                 log.warning("%d sites are connected; waiting for a quorum of %d", len(nodes), self.job.cohort.quorum)
             time.sleep(wait)
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
-        wanted = math.ceil(len(nodes) * self.job.cohort.fraction * (1 + self.job.cohort.over_select) - 1e-9)
-        size = min(len(nodes), max(wanted, self.job.cohort.quorum))
-        if size == len(nodes):
-            return nodes
-        chosen = self._draw(server_round).choice(len(nodes), size, replace=False)
-        return sorted(nodes[index] for index in chosen)
+        return select(self.job.cohort, nodes, self._draw(server_round))
 
 
 def _keep(history: dict[int, MetricRecord], number: int, metrics: MetricRecord | None) -> None:

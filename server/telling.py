@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from hedgerow.events import BudgetPlanned, BudgetSpent, Event, RoundClosed, RoundVoided
+from hedgerow.events import BudgetPlanned, BudgetsSpent, Event, RoundClosed, RoundVoided
 from hedgerow.job import Privacy
 from hedgerow.server.round import Closed, VoidRound
 from hedgerow.wire import Attestation, Reply
@@ -21,13 +21,14 @@ class Teller:
         self._privacy = privacy
         self._planned: set[str] = set()
 
-    def voided(self, number: int, void: VoidRound) -> None:
+    def voided(self, number: int, void: VoidRound, *, clock: float | None = None) -> None:
         self._tell(
             RoundVoided(
                 round=number,
                 code=void.cause.code,
                 reason=void.cause.message,
                 rejected=[rejection.record() for rejection in void.rejections],
+                clock=clock,
             )
         )
 
@@ -40,10 +41,14 @@ class Teller:
         bytes_down: int,
         bytes_up: int,
         model_sha256: str,
+        clock: float | None = None,
     ) -> None:
-        for reply in closed.replies:
-            if reply.attestation is not None:
-                self._budget(number, reply, reply.attestation)
+        attested = {reply.site: (reply, reply.attestation) for reply in closed.replies if reply.attestation is not None}
+        for reply, attestation in attested.values():
+            self._plan(reply, attestation)
+        if attested:
+            spent = {site: attestation.spent_epsilon for site, (_, attestation) in attested.items()}
+            self._tell(BudgetsSpent(round=number, epsilon=spent))
         self._tell(
             RoundClosed(
                 round=number,
@@ -57,10 +62,11 @@ class Teller:
                 bytes_down=bytes_down,
                 bytes_up=bytes_up,
                 model_sha256=model_sha256,
+                clock=clock,
             )
         )
 
-    def _budget(self, number: int, reply: Reply, attested: Attestation) -> None:
+    def _plan(self, reply: Reply, attested: Attestation) -> None:
         if reply.site not in self._planned:
             self._planned.add(reply.site)
             self._tell(
@@ -79,12 +85,3 @@ class Teller:
                     randomness=reply.randomness,
                 )
             )
-        self._tell(
-            BudgetSpent(
-                round=number,
-                site=reply.site,
-                epsilon=attested.spent_epsilon,
-                limit=attested.limit,
-                delta=attested.delta,
-            )
-        )

@@ -6,21 +6,41 @@ from typing import TYPE_CHECKING
 from hedgerow.simulations.partition import partition, split  # the function, not the module of the same name
 
 if TYPE_CHECKING:
+    from hedgerow.simulations.cohort.grid import CohortGrid as CohortGrid
+    from hedgerow.simulations.cohort.trainer import CohortTrainer as CohortTrainer
+    from hedgerow.simulations.cohort.trainer import train_cohort as train_cohort
     from hedgerow.simulations.engine import resume as resume
     from hedgerow.simulations.engine import simulate as simulate
     from hedgerow.simulations.localgrid import LocalGrid as LocalGrid
     from hedgerow.simulations.localgrid import LocalNode as LocalNode
     from hedgerow.simulations.localgrid import run_simulation as run_simulation
+    from hedgerow.simulations.sweeps import sweep as sweep
 
 _HOMES = {
+    "CohortGrid": "cohort.grid",
+    "CohortTrainer": "cohort.trainer",
     "LocalGrid": "localgrid",
     "LocalNode": "localgrid",
     "resume": "engine",
     "run_simulation": "localgrid",
     "simulate": "engine",
+    "sweep": "sweeps",
+    "train_cohort": "cohort.trainer",
 }
 
-__all__ = ["LocalGrid", "LocalNode", "partition", "resume", "run_simulation", "simulate", "split"]
+__all__ = [
+    "CohortGrid",
+    "CohortTrainer",
+    "LocalGrid",
+    "LocalNode",
+    "partition",
+    "resume",
+    "run_simulation",
+    "simulate",
+    "split",
+    "sweep",
+    "train_cohort",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -25,7 +25,15 @@ from hedgerow.errors import Misconfigured
 from hedgerow.scenario import ATTACKS, Scenario
 from hedgerow.task import Data, Site, Split, Task
 
-__all__ = ["Attack", "attacker_indices", "gaussian", "hostile", "sign_flip"]
+__all__ = [
+    "Attack",
+    "attacker_indices",
+    "flipped_labels",
+    "gaussian",
+    "hostile",
+    "poisoned_update",
+    "sign_flip",
+]
 
 ATTACKERS_STREAM, ATTACK_STREAM = 2, 5  # parts of a simulation's seed
 DEFAULT_STRENGTH = {"sign-flip": 1.0, "gaussian": 1.0, "label-flip": 1.0}
@@ -93,6 +101,19 @@ def gaussian(honest: np.ndarray, *, std: float = 1.0, rng: np.random.Generator) 
     return noise
 
 
+def flipped_labels(y: np.ndarray, *, classes: int, share: float, seed: int, site: int) -> np.ndarray:
+    """Labels (n,) of which a `share`, drawn for the site, says k-1-y."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(ATTACK_STREAM, site)))
+    lies = rng.random(len(y)) < share
+    flipped: np.ndarray = np.where(lies, classes - 1 - y, y)
+    return flipped
+
+
+def poisoned_update(update: np.ndarray, attack: Attack, *, seed: int, site: int, round: int) -> np.ndarray:
+    """What a hostile site answers in place of its honest update (d,), by one of the update attacks."""
+    return _change(update[None], attack, _attack_rng(seed, site, round)).astype(update.dtype)
+
+
 def hostile(app: ClientApp, attack: str, *, seed: int) -> Callable[[Message, Context], Message]:
     """The ClientApp as a hostile site runs it.
 
@@ -119,9 +140,7 @@ def _poisoned(reply: Message, request: Message, context: Context, attack: Attack
         return reply
     site = int(context.node_config.get("partition-id", context.node_id))
     number = request.content.config_records.get("config", ConfigRecord()).get("server-round", 0)
-    rng = np.random.default_rng(
-        np.random.SeedSequence(seed, spawn_key=(ATTACK_STREAM, site, number if isinstance(number, int) else 0))
-    )
+    rng = _attack_rng(seed, site, number if isinstance(number, int) else 0)
     sent = next(iter(request.content.array_records.values()), ArrayRecord())
     for name, record in reply.content.array_records.items():
         bad = {}
@@ -131,15 +150,20 @@ def _poisoned(reply: Message, request: Message, context: Context, attack: Attack
             if value.dtype.kind != "f":
                 bad[key] = array
                 continue
-            own = (value - origin)[None]
-            change = (
-                sign_flip(own, strength=attack.strength)
-                if attack.name == "sign-flip"
-                else gaussian(own, std=attack.strength, rng=rng)
-            )
+            change = _change((value - origin)[None], attack, rng)
             bad[key] = Array(np.asarray(origin + change, value.dtype))
         reply.content[name] = ArrayRecord(bad)
     return reply
+
+
+def _change(own: np.ndarray, attack: Attack, rng: np.random.Generator) -> np.ndarray:
+    if attack.name == "sign-flip":
+        return sign_flip(own, strength=attack.strength)
+    return gaussian(own, std=attack.strength, rng=rng)
+
+
+def _attack_rng(seed: int, site: int, round: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(ATTACK_STREAM, site, round)))
 
 
 class _FlippedTask(Task):
@@ -158,9 +182,7 @@ class _FlippedTask(Task):
     def data(self, site: Site) -> Data:
         data = self._honest.data(site)
         classes = len(self.labels) or int(data.train.y.max(initial=0)) + 1
-        rng = np.random.default_rng(np.random.SeedSequence(self._seed, spawn_key=(ATTACK_STREAM, site.index)))
-        lies = rng.random(len(data.train)) < self._share
-        y = np.where(lies, classes - 1 - data.train.y, data.train.y)
+        y = flipped_labels(data.train.y, classes=classes, share=self._share, seed=self._seed, site=site.index)
         return Data(Split(data.train.x, y), data.test)
 
     def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """Simulate a job on this machine: one call from job and task to a run with a report.
 
 ```
-job, task, scenario ─► check ─► run folder ─► rounds (in-process | ray | local) ─► leakage ─► gate ─► report
+job, task, scenario ─► check ─► run folder ─► rounds (cohort | in-process | ray | local) ─► leakage ─► gate ─► report
 ```
 """
 
@@ -15,7 +15,8 @@ import torch
 
 from hedgerow.check import check_job
 from hedgerow.errors import Exhausted, Misconfigured
-from hedgerow.events import DataDescribed, EventLog, Listener, RunResumed
+from hedgerow.eventlog import EventLog
+from hedgerow.events import DataDescribed, Listener, RunResumed
 from hedgerow.findings import refuse_errors
 from hedgerow.job import Job
 from hedgerow.report import write_report
@@ -24,10 +25,14 @@ from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.server.framing import last_event, run_started
 from hedgerow.simulations.attacks import attacker_indices
+from hedgerow.simulations.cohort.rounds import cohort_rounds
+from hedgerow.simulations.conditions import unsupported
 from hedgerow.simulations.leakage import measure_leakage
-from hedgerow.simulations.rounds import Stage, in_process_rounds, one_thread, ray_rounds
+from hedgerow.simulations.partition import SplitTask
+from hedgerow.simulations.rounds import in_process_rounds, ray_rounds
 from hedgerow.simulations.sites import prepare
-from hedgerow.task import Task
+from hedgerow.simulations.stage import Stage, one_thread
+from hedgerow.task import Site, Task
 
 __all__ = ["resume", "simulate"]
 
@@ -39,6 +44,7 @@ def _local_rounds(stage: Stage) -> None:
 
 
 ENGINES: Mapping[str, Callable[[Stage], None]] = {
+    "cohort": cohort_rounds,
     "in-process": in_process_rounds,
     "ray": ray_rounds,
     "local": _local_rounds,
@@ -82,11 +88,18 @@ def simulate(
     >>> run.final["accuracy"] > 0.7
     True
     """
-    engine = "in-process" if engine == "auto" else engine
+    engine = "cohort" if engine == "auto" else engine
     if engine not in ENGINES:
         raise Misconfigured("E103", f"unknown engine '{engine}'", hint="the engines are " + ", ".join(ENGINES))
     _need_report()
     task, scenario, sites = prepare(task, Scenario() if scenario is None else scenario)
+    if engine != "cohort" and (untimed := unsupported(scenario)):
+        raise Misconfigured(
+            "E105",
+            f"engine '{engine}' has no simulated clock, which {', '.join(untimed)} need",
+            place="engine",
+            hint="take --engine cohort, or leave them out",
+        )
     refuse_errors(check_job(job, task, sites))
     folder = RunFolder.create(
         Path(runs),
@@ -104,6 +117,7 @@ def simulate(
         scenario=scenario,
         sites=sites,
         listeners=listeners,
+        log=EventLog(folder.events, listeners=listeners),
         workers=workers,
         memory=memory,
         address=address,
@@ -144,6 +158,7 @@ def resume(
         scenario=scenario,
         sites=sites,
         listeners=listeners,
+        log=EventLog(folder.events, listeners=listeners),
         workers=workers,
         memory=memory,
         address=address,
@@ -155,35 +170,39 @@ def resume(
                 write_report(run.path)  # the run was stopped between its last event and its report
             return _through_its_gate(run)
         _tell_start(stage, "")
-        EventLog(folder.events, listeners=listeners).append(RunResumed(after_round=run.rounds))
+        stage.log.append(RunResumed(after_round=run.rounds))
         return _whole(stage)
 
 
 def _tell_start(stage: Stage, command: str) -> None:
     """Tell what the run is and each site's share, as far as it was not told before a stop."""
     run = Run(stage.folder.path)
-    log = EventLog(stage.folder.events, listeners=stage.listeners)
     if not run.events("run-started"):
         attackers = sorted(stage.sites[index].name for index in attacker_indices(stage.scenario))
-        log.append(run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attackers=attackers))
+        stage.log.append(
+            run_started(stage.task, stage.folder, sites=len(stage.sites), command=command, attackers=attackers)
+        )
     described = {event["site"] for event in run.events("data-described")}
-    names = stage.task.labels
-    for site in stage.sites:
-        if site.name not in described:
-            data = stage.task.data(site)
-            labels = np.bincount(data.train.y, minlength=len(names)).tolist() if len(data.train) else []
-            log.append(
-                DataDescribed(
-                    site=site.name, train=len(data.train), test=len(data.test), labels=labels, label_names=names
-                )
-            )
+    stage.log.append_all([_described(stage.task, site) for site in stage.sites if site.name not in described])
+
+
+def _described(task: Task, site: Site) -> DataDescribed:
+    if isinstance(task, SplitTask):  # without a copy of the share
+        y, held_out = task.inner.pool().train.y[task.shares[site.index]], 0
+    else:
+        data = task.data(site)
+        y, held_out = data.train.y, len(data.test)
+    names = task.labels
+    labels = np.bincount(y, minlength=len(names)).tolist() if len(y) else []
+    return DataDescribed(site=site.name, train=len(y), test=held_out, labels=labels, label_names=names)
 
 
 def _whole(stage: Stage) -> Run:
     """The rounds and what follows them; whatever happens, the last event and the report are written."""
-    with last_event(stage.folder, stage.listeners), one_thread():
+    own = stage.folder.engine == "cohort"
+    with last_event(stage.folder, stage.listeners, stage.log if own else None), one_thread():
         ENGINES[stage.folder.engine](stage)
-        log = EventLog(stage.folder.events, listeners=stage.listeners)
+        log = stage.log if own else EventLog(stage.folder.events, listeners=stage.listeners)
         measure_leakage(stage.folder, stage.task, stage.scenario, stage.sites, log)
     return _through_its_gate(Run(stage.folder.path))
 

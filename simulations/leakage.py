@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from hedgerow.events import EventLog, GateChecked, LeakageMeasured
+from hedgerow.eventlog import EventLog
+from hedgerow.events import GateChecked, LeakageMeasured
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.task import Site, Task
@@ -44,8 +45,7 @@ def measure_leakage(folder: RunFolder, task: Task, scenario: Scenario, sites: Se
             loss=task.loss,
             rng=np.random.default_rng(np.random.SeedSequence(scenario.seed, spawn_key=(LEAKAGE_STREAM,))),
         )
-        for result in results:
-            log.append(LeakageMeasured(result=result.to_dict()))
+        log.append_all(LeakageMeasured(result=result.to_dict()) for result in results)
     if folder.job.leakage.gate:
         outcome = Gate.parse(folder.job.leakage.gate).check(results[:1])
         log.append(GateChecked(gate=folder.job.leakage.gate, passed=outcome.passed, text=outcome.text))

@@ -26,7 +26,7 @@ from hedgerow.flowercompat import (
 )
 from hedgerow.settings import Scalar
 
-__all__ = ["LocalGrid", "LocalNode", "run_in_process", "run_simulation"]
+__all__ = ["LocalGrid", "LocalNode", "named", "run_in_process", "run_simulation"]
 
 log = logging.getLogger("hedgerow.simulations")
 
@@ -109,27 +109,31 @@ class LocalGrid(Grid):
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         """Let the nodes work and return their replies, in the order of the nodes' ids."""
-        wanted = set(message_ids)
-        ready = [self._waiting.pop(key) for key in list(self._waiting) if key in wanted]
-        return [self._answer(message) for message in sorted(ready, key=lambda message: message.metadata.dst_node_id)]
+        return [self._answer(message) for message in self._take(message_ids)]
 
     def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> list[Message]:
         """Send messages and return all replies, whatever the `timeout`."""
         return self.pull_messages(self.push_messages(messages))
 
+    def _take(self, message_ids: Iterable[str]) -> list[Message]:
+        """The waiting messages of these ids, which wait no longer, in the order of the nodes' ids."""
+        wanted = set(message_ids)
+        ready = [self._waiting.pop(key) for key in list(self._waiting) if key in wanted]
+        return sorted(ready, key=lambda message: message.metadata.dst_node_id)
+
     def _answer(self, message: Message) -> Message:
         request = over_the_wire(message) if self._wire else own_copy(message)
         context = self._contexts.get(message.metadata.dst_node_id)
         if context is None:
-            return _named(Message(Error(CLIENT_APP_RAISED, "no such node"), reply_to=message))
+            return named(Message(Error(CLIENT_APP_RAISED, "no such node"), reply_to=message))
         try:
             reply = self._client_app(request, context)
             if reply.metadata.reply_to_message_id != message.metadata.message_id:
                 raise ValueError("the ClientApp returned a message that answers another one")
-            reply = own_copy(_named(reply))
+            reply = own_copy(named(reply))
         except (Exception, SystemExit):
             log.exception("the ClientApp of node %d raised", context.node_id)
-            reply = _named(Message(Error(CLIENT_APP_RAISED, CODES["E308"]), reply_to=message))
+            reply = named(Message(Error(CLIENT_APP_RAISED, CODES["E308"]), reply_to=message))
         return over_the_wire(reply) if self._wire else reply
 
 
@@ -180,6 +184,7 @@ def run_simulation(
     return run_in_process(server_app, client_app, nodes, run_config=run_config, wire=wire)
 
 
-def _named(reply: Message) -> Message:
+def named(reply: Message) -> Message:
+    """A reply with an id of its own."""
     name_message(reply, f"reply-{reply.metadata.reply_to_message_id}")
     return reply

@@ -12,8 +12,8 @@ from hedgerow.job import Job
 from hedgerow.server.app import RUN_VARIABLE
 from hedgerow.simulations.attacks import Attack, attacker_indices
 from hedgerow.simulations.local import LocalOutcome, run_local
-from hedgerow.simulations.rounds import Stage
 from hedgerow.simulations.sites import site_settings
+from hedgerow.simulations.stage import Stage
 
 __all__ = ["local_rounds"]
 

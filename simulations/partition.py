@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hedgerow.errors import Misconfigured
-from hedgerow.scenario import Scenario
+from hedgerow.scenario import GRAMMARS, Scenario
+from hedgerow.simulations.drift import window
+from hedgerow.simulations.shift import Affine, shifted, site_shift
 from hedgerow.task import Data, PooledTask, Site, Split, Task
 
 if TYPE_CHECKING:
@@ -21,19 +20,17 @@ __all__ = ["SplitTask", "partition", "site_names", "split"]
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
 
-GRAMMAR = "iid, dirichlet:ALPHA, labels:PER_SITE, quantity:ALPHA or column"
-KINDS = ("iid", "dirichlet", "labels", "quantity", "column")
-NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?")
-ALPHAS = (1e-6, 1e6)  # within these numpy's Dirichlet draw neither underflows nor overflows
 LONGEST_NAME = 64  # as in what a site may call itself on the wire
-STREAM = (1,)  # the split's own branch of the scenario's seed: other random uses take other branches
+STREAM = 1  # the split's own branch of the scenario's seed, and (STREAM, index) each site's shift
 
 
 class SplitTask(Task):
     """A pooled task divided among simulated sites, drawn once from the scenario's seed.
 
-    A site's `train` is its share of the pool and its `test` is empty: the held-out records stay with the server.
-    Everything else is the inner task's own. `shares[i]` are the pool's rows of site i, `site_names[i]` its name.
+    A site's `train` is its share of the pool, with the site's feature shift applied, and its `test` is empty: the
+    held-out records stay with the server, unshifted. Everything else is the inner task's own. `shares[i]` are the
+    pool's rows of site i, `site_names[i]` its name. An engine that trains on the pool itself takes `rows` and
+    `transform` instead of `data`, which copies.
     """
 
     def __init__(self, inner: PooledTask, scenario: Scenario) -> None:
@@ -42,8 +39,20 @@ class SplitTask(Task):
         self.inner = inner
         self._scenario = scenario
         self._drawn: dict[int, tuple[Rows, ...]] = {}
+        self._by_label: dict[int, Rows] = {}
         self.shares = self._draw(scenario.sites)
         self.site_names = site_names(scenario, column=inner.column)
+
+    @property
+    def drifts(self) -> bool:
+        """Whether `rows` differ from round to round."""
+        return self._scenario.choice("drift").kind != "none"
+
+    @property
+    def shifts(self) -> bool:
+        """Whether sites see features of their own."""
+        shift = self._scenario.choice("shift")
+        return shift.kind != "none" and shift.numbers[0] != 0
 
     def model(self) -> torch.nn.Module:
         return self.inner.model()
@@ -55,24 +64,58 @@ class SplitTask(Task):
             Misconfigured: E125 if no share has this index, and as `partition`.
         """
         shares = self.shares if site.count == len(self.shares) else self._draw(site.count)
-        if not 0 <= site.index < len(shares):
+        share = self._of(shares, site.index, site.name)
+        train = self.inner.pool().train
+        affine = self.transform(site.index)
+        x = train.x[share] if affine is None else shifted(train.x[share], affine)
+        return Data(Split(x, train.y[share]), train.take(np.empty(0, np.int64)))
+
+    def rows(self, index: int, *, round: int, rounds: int) -> Rows:
+        """The pool's rows that a site trains on in one round (1 … `rounds`), ascending: its share, without drift.
+
+        Raises:
+            Misconfigured: E125 if no share has this index.
+        """
+        share = self._of(self.shares, index, f"number {index}")
+        drift = self._scenario.choice("drift")
+        if drift.kind == "none":
+            return share
+        if index not in self._by_label:
+            self._by_label[index] = share[np.argsort(self.inner.pool().train.y[share], kind="stable")]
+        return window(self._by_label[index], share=drift.numbers[0], round=round, rounds=rounds)
+
+    def transform(self, index: int) -> Affine | None:
+        """The scale and offset of a site's features, each of the shape of one record; None without shift.
+
+        `shifted` applies them, with the bytes of `data`.
+        """
+        shift = self._scenario.choice("shift")
+        if shift.kind == "none" or shift.numbers[0] == 0:
+            return None
+        rng = np.random.default_rng(np.random.SeedSequence(self._scenario.seed, spawn_key=(STREAM, index)))
+        return site_shift(shift.numbers[0], self.inner.pool().train.x.shape[1:], rng)
+
+    @staticmethod
+    def _of(shares: tuple[Rows, ...], index: int, name: str) -> Rows:
+        if not 0 <= index < len(shares):
             raise Misconfigured(
                 "E125",
-                f"site '{site.name}' has index {site.index}, but the data are split over {len(shares)} sites",
+                f"site '{name}' has index {index}, but the data are split over {len(shares)} sites",
                 hint="count the sites from 0",
             )
-        train = self.inner.pool().train
-        return Data(train.take(shares[site.index]), train.take(np.empty(0, np.int64)))
+        return shares[index]
 
     def _draw(self, sites: int) -> tuple[Rows, ...]:
         if sites not in self._drawn:
-            self._drawn[sites] = partition(
-                self.inner.pool().train.y,
+            labels, rows = self.inner.pool().train.y, self.inner.training_rows()
+            drawn = partition(
+                labels if rows is None else labels[rows],
                 sites=sites,
                 split=self._scenario.split,
-                rng=np.random.default_rng(np.random.SeedSequence(self._scenario.seed, spawn_key=STREAM)),
+                rng=np.random.default_rng(np.random.SeedSequence(self._scenario.seed, spawn_key=(STREAM,))),
                 column=self.inner.column,
             )
+            self._drawn[sites] = drawn if rows is None else tuple(rows[share] for share in drawn)
         return self._drawn[sites]
 
     def held_out(self) -> Split | None:
@@ -147,7 +190,8 @@ def partition(
     >>> [len(share) for share in rows]
     [3, 2, 2]
     """
-    kind, number = _parse(split)
+    choice = GRAMMARS["split"].parse(split)
+    kind, number = choice.kind, choice.numbers[0] if choice.numbers else 0.0
     if sites < 1:
         raise Misconfigured("E103", f"'sites' is {sites}, but must be at least 1")
     if kind == "column":
@@ -166,33 +210,6 @@ def partition(
         owner = _by_size(len(labels), sites, number if kind == "quantity" else None, rng)
     _fill_empty(owner, sites, rng)
     return _rows(owner, sites)
-
-
-def _parse(split: str) -> tuple[str, float]:
-    kind, colon, text = (part.strip() for part in split.partition(":"))
-    if kind not in KINDS:
-        near = difflib.get_close_matches(kind.lower(), KINDS, 1, 0.5)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise Misconfigured("E103", f"unknown split '{split}'", hint=f"{hint}the splits are {GRAMMAR}")
-    if kind in ("iid", "column"):
-        if colon:
-            raise Misconfigured("E103", f"'{kind}' takes no number, but the split is '{split}'", hint=f"write {kind}")
-        return kind, 0.0
-    number = float(text) if NUMBER.fullmatch(text) else math.nan
-    if kind == "labels":
-        if not (number >= 1 and number == int(min(number, 2**31))):
-            raise Misconfigured(
-                "E103",
-                f"split '{split}' must state a whole number of labels per site",
-                hint="write for example labels:2",
-            )
-    elif not ALPHAS[0] <= number <= ALPHAS[1]:
-        raise Misconfigured(
-            "E103",
-            f"split '{split}' must state an ALPHA from {ALPHAS[0]:g} to {ALPHAS[1]:g}",
-            hint=f"write for example {kind}:0.5; the splits are {GRAMMAR}",
-        )
-    return kind, number
 
 
 def _by_size(n: int, sites: int, alpha: float | None, rng: np.random.Generator) -> Rows:

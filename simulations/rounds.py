@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from flwr.app import Context, Message
@@ -13,35 +11,15 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from hedgerow.client import client_app
-from hedgerow.events import Listener
 from hedgerow.flowercompat import quiet_flower
-from hedgerow.runs import RunFolder
-from hedgerow.scenario import Scenario
 from hedgerow.server import server_app
 from hedgerow.settings import Scalar
 from hedgerow.simulations.attacks import Attack, attacker_indices, hostile
 from hedgerow.simulations.localgrid import LocalNode, run_in_process
 from hedgerow.simulations.sites import site_settings
-from hedgerow.task import Site, Task
+from hedgerow.simulations.stage import Stage
 
-__all__ = ["SimulatedClientApp", "Stage", "in_process_rounds", "one_thread", "ray_rounds"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """Everything an engine needs to run a job's rounds.
-
-    `workers` train sites at once within `memory` bytes (the cohort engine); `address` names a cluster (Ray).
-    """
-
-    folder: RunFolder
-    task: Task
-    scenario: Scenario
-    sites: Sequence[Site]
-    listeners: Sequence[Listener]
-    workers: int | None = None
-    memory: int | None = None
-    address: str | None = None
+__all__ = ["SimulatedClientApp", "in_process_rounds", "ray_rounds"]
 
 
 class SimulatedClientApp(ClientApp):
@@ -95,18 +73,13 @@ def ray_rounds(stage: Stage) -> None:
 
     server, client = _apps(stage)
     with quiet_flower(logging.ERROR):
-        run_on_ray(server, client, len(stage.sites), address=stage.address)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread: two sum in another order, so the bytes would depend on the machine, and small models lose."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        run_on_ray(
+            server,
+            client,
+            len(stage.sites),
+            address=stage.address,
+            one_machine=stage.folder.job.privacy.unit == "record",  # the sites' ledger is one file
+        )
 
 
 def _apps(stage: Stage) -> tuple[ServerApp, ClientApp]:

@@ -1,5 +1,7 @@
 """The simulated sites of a scenario: their names, their data, and the settings each one's operator would give it."""
 
+from pathlib import Path
+
 from hedgerow.errors import Misconfigured
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
@@ -7,7 +9,7 @@ from hedgerow.settings import Scalar
 from hedgerow.simulations.partition import SplitTask, site_names, split
 from hedgerow.task import PooledTask, Site, Task
 
-__all__ = ["prepare", "simulated_sites", "site_settings"]
+__all__ = ["prepare", "project_place", "simulated_sites", "site_settings"]
 
 
 def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]:
@@ -45,3 +47,8 @@ def site_settings(site: Site, folder: RunFolder, scenario: Scenario) -> dict[str
         "site-store": str(folder.path.resolve()),
         "simulation-seed": scenario.seed,
     }
+
+
+def project_place(project: str) -> Path:
+    """Where a scenario's relative files are sought: the project's folder, else the current one."""
+    return Path(project) if project and Path(project).is_dir() else Path(".")

@@ -16,7 +16,7 @@ from torch import nn
 
 from hedgerow.aggregation import minimum_rows
 from hedgerow.check import check_job
-from hedgerow.errors import HedgerowError, Misconfigured, Refused
+from hedgerow.errors import HedgerowError, Refused
 from hedgerow.findings import LEVELS, Finding, refuse_errors
 from hedgerow.job import Job
 from hedgerow.privacy.accounting import calibrate
@@ -236,17 +236,32 @@ def test_a_thousand_sites_say_no_more_than_ten_do_and_plan_once_per_size() -> No
     assert len(broken) < 6
 
 
-def test_a_site_that_changes_its_mind_is_a_finding_too() -> None:
-    """The records are read twice: for the contract and for the plan."""
+@pytest.mark.parametrize("private", [False, True])
+def test_every_sites_records_are_read_once(private: bool) -> None:
     calls: list[str] = []
 
     def data(self: Task, site: Site) -> Data:
         calls.append(site.name)
-        if len(calls) > 5:
-            raise Misconfigured("E120", "gone")
         return Tiny().data(site)
 
-    assert "E120" in codes(check(task(data=data), private=True, cohort__quorum=3))
+    assert codes(check(task(data=data), private=private, cohort__quorum=3)) == []
+    assert calls == [site.name for site in sites(5)]
+
+
+def test_a_model_that_mixes_records_is_found_though_the_first_site_has_one() -> None:
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mixed: torch.Tensor = self.layer(x - x.mean(dim=0))
+            return mixed
+
+    def data(self: Task, site: Site) -> Data:
+        return Data(records(1 if site.index == 0 else 40, seed=site.index), records(0))
+
+    assert "E130" in codes(check(task(model=lambda self: Mean(), data=data), private=True, cohort__quorum=3))
 
 
 def test_checking_leaves_torchs_generator_alone() -> None:

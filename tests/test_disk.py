@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hedgerow.disk import disk_errors, write_whole
+from hedgerow.disk import append_whole, disk_errors, write_whole
 from hedgerow.errors import Exhausted
 
 
@@ -72,3 +72,24 @@ def test_errors_that_are_not_the_disks_pass_unchanged(tmp_path: Path) -> None:
 def test_a_file_gets_the_mode_that_was_asked_for(tmp_path: Path, mode: int) -> None:
     write_whole(tmp_path / "file", b"new", mode=mode)
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("room", [0, 3])
+def test_what_a_full_disk_let_through_of_an_addition_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old\n")
+    write = os.write
+    file = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", lambda handle, data: write(handle, data[:room]))
+            with pytest.raises(OSError) as caught:
+                append_whole(file, b"new\n")
+        assert caught.value.errno == errno.ENOSPC
+        assert path.read_bytes() == b"old\n"
+        append_whole(file, b"new\n")
+    finally:
+        os.close(file)
+    assert path.read_bytes() == b"old\nnew\n"

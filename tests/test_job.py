@@ -130,7 +130,8 @@ def test_every_setting_changes_the_digest() -> None:
         "aggregate.before": "none",
         "leakage.gate": "auc <= 0.6",
     }
-    fixed = ("privacy.unit", "secure.mode", "aggregate.weights")  # one value is possible beside the others
+    # One value is possible beside the others.
+    fixed = ("privacy.unit", "secure.mode", "aggregate.weights", "local.clip")
     job = Job.from_flat(base)
     seen = {job.digest()}
     for key in Job.keys():
@@ -162,6 +163,7 @@ def test_the_digest_of_a_known_job_never_changes() -> None:
         ("privacy.unit=record", "E104", "privacy.unit"),
         ("privacy.unit=record privacy.epsilon=1", "E104", "privacy.unit"),
         ("privacy.epsilon=1", "E105", "privacy.unit"),
+        ("privacy.unit=record privacy.epsilon=1 privacy.delta=1e-5 local.clip=1", "E105", "local.clip"),
         ("privacy.delta=0.1", "E105", "privacy.unit"),
         ("privacy.unit=record privacy.epsilon=1 privacy.delta=1e-5 evaluate=sites", "E105", "evaluate"),
         ("aggregate.weights=examples", "E105", "aggregate.weights"),
@@ -213,3 +215,20 @@ def test_a_job_is_found_by_folder_by_project_file_and_by_any_name(tmp_path: Path
     with pytest.raises(Misconfigured) as caught:
         Job.load(tmp_path / "nothing")
     assert caught.value.code == "E110"
+
+
+def test_a_batch_s_clip_is_none_unless_it_is_stated_and_changes_the_digest() -> None:
+    base: dict[str, Scalar] = {"privacy.unit": "none", "secure.mode": "off"}
+    job = Job.from_flat(base)
+    clipped = Job.from_flat({**base, "local.clip": 0.5})
+    assert job.local.clip == job.flat()["local.clip"] == 0.0
+    assert clipped.local.clip == 0.5 and clipped.flat()["local.clip"] == 0.5
+    assert clipped.digest() != job.digest()
+    assert Job.from_flat(clipped.flat()) == clipped
+
+
+@pytest.mark.parametrize("clip", [-1.0, float("inf"), float("nan")])
+def test_a_batch_s_clip_is_no_negative_number(clip: float) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Local(clip=clip)
+    assert caught.value.code in ("E102", "E103") and "local.clip" in caught.value.message

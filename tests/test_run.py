@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from hedgerow.errors import Misconfigured, Tampered
+from hedgerow.eventlog import EventLog
 from hedgerow.events import (
     BudgetSpent,
+    BudgetsSpent,
     Evaluated,
     Event,
-    EventLog,
     GateChecked,
     LeakageMeasured,
     RoundVoided,
@@ -107,6 +108,15 @@ def test_what_a_superseded_round_spent_stays_spent(folder: RunFolder) -> None:
 
 def test_a_spending_that_has_no_bound_is_infinite_and_not_nothing(folder: RunFolder) -> None:
     assert tell(folder, spent(1, math.inf), spent(2, 2.0)).epsilon == {"a": math.inf}
+
+
+def test_spending_told_of_many_sites_at_once_counts_as_told_of_each(folder: RunFolder) -> None:
+    together = [
+        BudgetsSpent(round=1, epsilon={"a": 1.0, "b": math.inf}),
+        RunResumed(after_round=0),
+        BudgetsSpent(round=1, epsilon={"a": 0.5, "c": 0.5}),
+    ]
+    assert tell(folder, *together, spent(2, 0.75, "c")).epsilon == {"a": 1.0, "b": math.inf, "c": 0.75}
 
 
 @pytest.mark.parametrize("status", ["finished", "interrupted", "failed"])

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import hedgerow.runs
+import hedgerow.checkpoints
 from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, Tampered
 from hedgerow.job import Job, Privacy, Secure
 from hedgerow.runs import RunFolder, list_runs
@@ -185,7 +185,7 @@ def test_a_round_done_again_replaces_itself_and_what_followed(folder: RunFolder)
 @pytest.mark.parametrize("which", ["model", "state"])
 def test_a_flipped_byte_anywhere_is_tampered(folder: RunFolder, which: str) -> None:
     folder.save(1, LAYOUT, model(1), memory(1))
-    entry = json.loads((folder.path / "manifest.json").read_text())["rounds"][-1]
+    entry = json.loads((folder.path / "manifest.jsonl").read_text().splitlines()[-1])
     path = folder.path / "models" / f"{entry[which]}.safetensors"
     whole = path.read_bytes()
     for at in (0, len(whole) // 2, len(whole) - 1):
@@ -200,43 +200,84 @@ def test_a_flipped_byte_anywhere_is_tampered(folder: RunFolder, which: str) -> N
 
 @given(st.data())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
-def test_a_manifest_cut_anywhere_is_tampered(folder: RunFolder, data: st.DataObject) -> None:
-    folder.save(1, LAYOUT, model(1), memory(1))
-    path = folder.path / "manifest.json"
+def test_a_manifest_cut_anywhere_is_tampered_or_ends_with_an_earlier_round(
+    folder: RunFolder, data: st.DataObject
+) -> None:
+    """A line that was cut counts for nothing, and nothing is written on behind it."""
+    path = folder.path / "manifest.jsonl"
+    path.unlink(missing_ok=True)
+    for number in range(3):
+        folder.save(number, LAYOUT, model(number), {})  # states of rounds long past are gone
     whole = path.read_bytes()
-    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 3))])
-    for use in (folder.latest, folder.rounds, lambda: folder.save(2, LAYOUT, model(2), {})):
-        with pytest.raises(Tampered) as caught:
-            use()
-        assert caught.value.code == "E401"
-    path.unlink()
+    cut = whole[: data.draw(st.integers(0, len(whole)))]
+    path.write_bytes(cut)
+    left = cut.count(b"\n") - 1  # rounds
+    if left < 1:
+        for use in (folder.latest, folder.rounds, lambda: folder.save(3, LAYOUT, model(3), {})):
+            with pytest.raises(Tampered) as caught:
+                use()
+            assert caught.value.code == "E401"
+    else:
+        assert latest(folder)[1].round == left - 1
+        folder.save(left, LAYOUT, model(9), {})
+        assert sorted(folder.rounds()) == list(range(left + 1))
+        assert latest(RunFolder.open(folder.path))[1].model.tolist() == model(9).tolist()
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"schema_version": 2}, "E113"),
-        ({"schema_version": None}, "E113"),
-        ({"rounds": []}, "E401"),
-        ({"rounds": 3}, "E401"),
-        ({"rounds": [{}]}, "E401"),
-        ({"rounds": [{"round": "1", "model": "a", "state": ""}]}, "E401"),
-        ({"rounds": [{"round": 1, "model": "../../a", "state": ""}]}, "E401"),
-        ({"names": ["w", "b"]}, "E401"),
-        ({"names": ["w", "b", "other"]}, "E401"),
-        ({"names": 3}, "E401"),
-        ({"shapes": [[3, 2], [2], []]}, "E401"),
-        ({"shapes": [[2, "3"], [2], []]}, "E401"),
-        ({"shapes": [6, [2], []]}, "E401"),
-    ],
-)
-def test_a_manifest_from_elsewhere_is_refused_by_code(folder: RunFolder, change: dict[str, Any], code: str) -> None:
+def first_version(folder: RunFolder) -> dict[str, Any]:
+    """The manifest as the first version would have written it: one object."""
+    header, *rounds = map(json.loads, (folder.path / "manifest.jsonl").read_text().splitlines())
+    (folder.path / "manifest.jsonl").unlink()
+    return {**header, "schema_version": 1, "rounds": rounds}
+
+
+CHANGES = [
+    ({"schema_version": 3}, "E113"),
+    ({"schema_version": None}, "E113"),
+    ({"rounds": []}, "E401"),
+    ({"rounds": 3}, "E401"),
+    ({"rounds": [{}]}, "E401"),
+    ({"rounds": [{"round": "1", "model": "a", "state": ""}]}, "E401"),
+    ({"rounds": [{"round": 1, "model": "../../a", "state": ""}]}, "E401"),
+    ({"rounds": [{"round": 1, "model": 3, "state": ""}]}, "E401"),
+    ({"names": ["w", "b"]}, "E401"),
+    ({"names": ["w", "b", "other"]}, "E401"),
+    ({"names": 3}, "E401"),
+    ({"shapes": [[3, 2], [2], []]}, "E401"),
+    ({"shapes": [[2, "3"], [2], []]}, "E401"),
+    ({"shapes": [6, [2], []]}, "E401"),
+]
+
+
+@pytest.mark.parametrize(("change", "code"), CHANGES)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_manifest_from_elsewhere_is_refused_by_code(
+    folder: RunFolder, change: dict[str, Any], code: str, version: int
+) -> None:
     folder.save(1, LAYOUT, model(1), {})
-    path = folder.path / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    told = {**first_version(folder), "schema_version": version, **change}
+    if version == 1:
+        (folder.path / "manifest.json").write_text(json.dumps(told))
+    else:
+        rounds = told.pop("rounds")
+        lines = [told, *(rounds if isinstance(rounds, list) else [rounds])]
+        (folder.path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(HedgerowError) as caught:
         folder.latest()
     assert caught.value.code == code
+
+
+def test_a_manifest_of_the_first_version_is_read_and_gone_on_with(folder: RunFolder) -> None:
+    for number in range(3):
+        folder.save(number, LAYOUT, model(number), memory(number))
+    rounds = folder.rounds()
+    (folder.path / "manifest.json").write_text(json.dumps(first_version(folder), indent=1))
+    for reader in (folder, RunFolder.open(folder.path)):
+        assert reader.rounds() == rounds
+        assert latest(reader)[1].state["m"].tolist() == memory(2)["m"].tolist()
+    third = RunFolder.open(folder.path).save(3, LAYOUT, model(3), memory(3))
+    assert folder.rounds() == {**rounds, 3: third}
+    assert not (folder.path / "manifest.json").exists()
 
 
 def test_a_manifest_from_elsewhere_deletes_nothing_outside_its_folder(folder: RunFolder) -> None:
@@ -245,10 +286,10 @@ def test_a_manifest_from_elsewhere_deletes_nothing_outside_its_folder(folder: Ru
     victim.touch()
     for number in range(1, 5):
         folder.save(number, LAYOUT, model(number), {})
-    path = folder.path / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["rounds"][-2]["state"] = "../../victim"
-    path.write_text(json.dumps(manifest))
+    path = folder.path / "manifest.jsonl"
+    header, *rounds = map(json.loads, path.read_text().splitlines())
+    rounds[-2]["state"] = "../../victim"
+    path.write_text("".join(json.dumps(line) + "\n" for line in (header, *rounds)))
     for number in (5, 6):
         with pytest.raises(Tampered):
             folder.save(number, LAYOUT, model(number), {})
@@ -286,7 +327,7 @@ def test_old_optimiser_states_go_and_the_models_stay(folder: RunFolder) -> None:
 def test_when_space_is_short_the_first_and_the_last_three_models_stay(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hedgerow.runs, "KEPT_BYTES", 1)
+    monkeypatch.setattr(hedgerow.checkpoints, "KEPT_BYTES", 1)
     for number in range(20):
         folder.save(number, LAYOUT, model(number), {})
     rounds = folder.rounds()
@@ -299,7 +340,7 @@ def test_when_space_is_short_the_first_and_the_last_three_models_stay(
 def test_only_as_many_models_go_as_space_needs(folder: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     folder.save(0, LAYOUT, model(0), {})
     (file,) = (folder.path / "models").iterdir()
-    monkeypatch.setattr(hedgerow.runs, "KEPT_BYTES", 15 * file.stat().st_size)
+    monkeypatch.setattr(hedgerow.checkpoints, "KEPT_BYTES", 15 * file.stat().st_size)
     for number in range(1, 20):
         folder.save(number, LAYOUT, model(number), {})
     kept = {path.stem for path in (folder.path / "models").iterdir()}
@@ -307,27 +348,38 @@ def test_only_as_many_models_go_as_space_needs(folder: RunFolder, monkeypatch: p
 
 
 @pytest.mark.parametrize("writes", range(3))
+@pytest.mark.parametrize("room", [None, 0, 30])
 def test_a_full_disk_at_any_write_of_a_save_keeps_the_previous_checkpoint(
-    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, writes: int
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, writes: int, room: int | None
 ) -> None:
-    """A save writes the model, the state and the manifest; the disk is full after `writes` of them."""
+    """A save writes the model, the state and a line of the manifest; the disk is full after `writes` of them.
+
+    With `room` for some bytes of the line, the system writes as many.
+    """
     folder.save(1, LAYOUT, model(1), memory(1))
     done: list[str] = []
-    real = os.replace
+    replace, write = os.replace, os.write
 
-    def replace(source: str, target: str) -> None:
+    def full_replace(source: str, target: str) -> None:
         if len(done) == writes:
             raise OSError(errno.ENOSPC, "full")
         done.append(target)
-        real(source, target)
+        replace(source, target)
+
+    def full_write(file: int, data: bytes) -> int:
+        if room is None:
+            raise OSError(errno.ENOSPC, "full")
+        return write(file, data[:room])
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", replace)
+        patch.setattr(os, "replace", full_replace)
+        patch.setattr(os, "write", full_write)
         with pytest.raises(Exhausted) as caught:
             folder.save(2, LAYOUT, model(2), memory(2))
+    assert len(done) == writes
     assert caught.value.code == "E503"
     assert "resume" in caught.value.hint
-    assert latest(folder)[1].round == 1
+    assert latest(folder)[1].round == latest(RunFolder.open(folder.path))[1].round == 1
     assert not [file for file in files(folder.path) if file.endswith(".tmp")]
     folder.save(2, LAYOUT, model(2), memory(2))
     assert latest(folder)[1].model.tolist() == model(2).tolist()

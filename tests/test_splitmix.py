@@ -18,7 +18,9 @@ def reference(start: int, count: int) -> list[int]:
     return outputs
 
 
-@given(starts=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4), first=st.integers(0, 20), n=st.integers(0, 9))
+@given(
+    starts=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4), first=st.integers(0, 20), n=st.integers(0, 9)
+)
 def test_outputs_are_those_of_the_published_generator(starts: list[int], first: int, n: int) -> None:
     drawn = splitmix(np.array(starts, np.uint64), first, n)
     assert drawn.tolist() == [reference(start, first + n)[first:] for start in starts]

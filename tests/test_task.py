@@ -65,7 +65,7 @@ def test_a_pool_keeps_its_test_records_at_the_server_and_says_how_to_split_the_r
     task = Pool()
     held_out = task.held_out()
     assert held_out is not None and len(held_out) == 1
-    assert task.column is None
+    assert task.column is None and task.training_rows() is None
     with pytest.raises(Misconfigured) as caught:
         task.data(Site(name="a", index=0, count=1))
     assert (caught.value.code, "split" in caught.value.hint) == ("E111", True)

@@ -12,6 +12,7 @@ size and any distribution, because it counts the uncertainty of the threshold *a
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
 from types import ModuleType
 
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hedgerow.errors import Misconfigured
-from hedgerow.privacy.leakage.roc import Counts, Floats, Tally, allowed_false_alarms, roc, scores_of, tally
+from hedgerow.privacy.leakage.roc import Counts, Floats, Roc, Tally, allowed_false_alarms, curve_of, roc, tally
 
 __all__ = [
     "FEW",
@@ -32,9 +33,11 @@ __all__ = [
     "conservative_auc",
     "conservative_tpr",
     "replicate",
+    "spread_of",
 ]
 
 FEW = 10  # below this many records a resample repeats the same few values and its spread means little
+MANY = 32  # records a threshold from which drawing the counts beats drawing the records
 CELLS = 1 << 20  # counts held at once by a block of resamples: 8 MiB, whatever the number of records
 
 UNRESOLVABLE = (
@@ -97,29 +100,44 @@ def bootstrap(
     Source: Efron and Tibshirani 1993, chapters 8.3 (two samples) and 13.3 (percentile interval).
     Cost: O(resamples * n) time, memory independent of the number of resamples.
     """
+    ranks = tally(members, nonmembers)
+    return spread_of(ranks, curve_of(ranks), fprs, rng=rng, confidence=confidence, resamples=resamples)
+
+
+def spread_of(
+    ranks: Tally,
+    curve: Roc,
+    fprs: Sequence[float],
+    *,
+    rng: np.random.Generator,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> Spread:
+    """As `bootstrap`, of records that are ranked already and their curve. Raises as `bootstrap`."""
     for fpr in fprs:
         _must_be_a_share(fpr, "fprs")
     _must_be_a_share(confidence, "confidence")
     if resamples < 1:
         raise Misconfigured("E103", f"{resamples} resamples", place="resamples", hint="1000 is a good number")
-    ranks = tally(members, nonmembers)
-    n1, n0 = len(ranks.members), len(ranks.nonmembers)
-    allowed = [allowed_false_alarms(fpr, n0) for fpr in fprs]
-    areas, rates = _resampled(ranks, allowed, resamples, rng)
-    ends = [(1 - confidence) / 2, (1 + confidence) / 2]
-    curve = roc(members, nonmembers)
+    allowed = [allowed_false_alarms(fpr, curve.nonmembers) for fpr in fprs]
+    few = min(curve.members, curve.nonmembers) < FEW
+    if few:  # no resample would be looked at
+        ends = np.zeros((2, 1 + len(fprs)))
+    else:
+        areas, rates = _resampled(ranks, allowed, resamples, rng)
+        shares = [(1 - confidence) / 2, (1 + confidence) / 2]
+        ends = np.quantile(np.column_stack((areas, rates)), shares, axis=0)
+    (auc_low, *lows), (auc_high, *highs) = ends.tolist()
 
-    auc_low, auc_high = (float(end) for end in np.quantile(areas, ends))
-    if min(n1, n0) < FEW or auc_low == auc_high:
-        auc = conservative_auc(members, nonmembers, confidence=confidence)
+    if few or auc_low == auc_high:
+        auc = _auc_claim(curve, confidence)
     else:
         auc = Interval(value=curve.auc, low=auc_low, high=auc_high, confidence=confidence)
 
     found = []
-    for column, (fpr, alarms) in enumerate(zip(fprs, allowed, strict=True)):
-        claim = conservative_tpr(members, nonmembers, fpr, confidence=confidence)
-        low, high = (float(end) for end in np.quantile(rates[:, column], ends))
-        blind = min(n1, n0) < FEW or low == high
+    for fpr, alarms, low, high in zip(fprs, allowed, lows, highs, strict=True):
+        claim = _tpr_claim(ranks, curve, fpr, confidence)
+        blind = few or low == high
         interval = claim if blind else Interval(value=claim.value, low=low, high=high, confidence=confidence)
         note = UNRESOLVABLE if alarms < 1 else ROUGH if alarms < FEW else ""
         found.append(TprAt(fpr=fpr, interval=interval, claim=claim, resolvable=alarms >= 1, note=note))
@@ -155,7 +173,10 @@ def conservative_auc(members: ArrayLike, nonmembers: ArrayLike, *, confidence: f
     (1.0, 0.904, 1.0)
     """
     _must_be_a_share(confidence, "confidence")
-    curve = roc(members, nonmembers)
+    return _auc_claim(roc(members, nonmembers), confidence)
+
+
+def _auc_claim(curve: Roc, confidence: float) -> Interval:
     reach = math.sqrt(math.log(2 / (1 - confidence)) / (2 * min(curve.members, curve.nonmembers)))
     low, high = max(0.0, curve.auc - reach), min(1.0, curve.auc + reach)
     return Interval(value=curve.auc, low=low, high=high, confidence=confidence)
@@ -174,30 +195,35 @@ def conservative_tpr(members: ArrayLike, nonmembers: ArrayLike, fpr: float, *, c
     """
     _must_be_a_share(fpr, "fpr")
     _must_be_a_share(confidence, "confidence")
-    first, second = scores_of(members, "members"), scores_of(nonmembers, "nonmembers")
+    ranks = tally(members, nonmembers)
+    return _tpr_claim(ranks, curve_of(ranks), fpr, confidence)
+
+
+def _tpr_claim(ranks: Tally, curve: Roc, fpr: float, confidence: float) -> Interval:
     tail = (1 - confidence) / 4
-    fewest, most = _binomial_range(len(second), fpr, tail)
-    descending = np.sort(second)[::-1]
+    fewest, most = _binomial_range(curve.nonmembers, fpr, tail)
+    descending = np.sort(ranks.nonmembers)  # thresholds count from the largest score
     # With `fewest` or more held-out scores above the true threshold, the fewest-th largest lies at or above it; with
     # at most `most` above it, the next one lies at or below. Strict comparison keeps both true when scores tie.
-    surely = int(np.count_nonzero(first > descending[fewest - 1])) if fewest > 0 else 0
-    perhaps = int(np.count_nonzero(first > descending[most])) if most < len(second) else len(first)
-    low, _ = _clopper_pearson(surely, len(first), tail)
-    _, high = _clopper_pearson(perhaps, len(first), tail)
-    value = roc(first, second).tpr_at(fpr)
+    surely = int(np.count_nonzero(ranks.members < descending[fewest - 1])) if fewest > 0 else 0
+    all_of_them = most >= curve.nonmembers
+    perhaps = curve.members if all_of_them else int(np.count_nonzero(ranks.members < descending[most]))
+    low, _ = _clopper_pearson(surely, curve.members, tail)
+    _, high = _clopper_pearson(perhaps, curve.members, tail)
+    value = curve.tpr_at(fpr)
     # Sample and population may disagree by an atom of tied scores: the value never lies outside its own interval.
     return Interval(value=value, low=min(low, value), high=max(high, value), confidence=confidence)
 
 
 def _resampled(ranks: Tally, allowed: Sequence[int], resamples: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     ranks = _merged(ranks)
-    largest = max(ranks.thresholds, len(ranks.members), len(ranks.nonmembers))
-    block = max(1, CELLS // largest)
+    groups = [np.bincount(places, minlength=ranks.thresholds) for places in (ranks.members, ranks.nonmembers)]
+    block = max(1, CELLS // max(ranks.thresholds, *(_drawn_one_by_one(counts) for counts in groups)))
     areas, rates = [], []
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)
-        hits = _drawn(ranks.members, ranks.thresholds, rows, rng)
-        alarms = _drawn(ranks.nonmembers, ranks.thresholds, rows, rng)
+        hits = _drawn(ranks.members, groups[0], rows, rng)
+        alarms = _drawn(ranks.nonmembers, groups[1], rows, rng)
         area, rate = replicate(hits, alarms, allowed)
         areas.append(area)
         rates.append(rate)
@@ -217,13 +243,29 @@ def _merged(ranks: Tally) -> Tally:
     return Tally(members=place[ranks.members], nonmembers=place[ranks.nonmembers], thresholds=int(place[-1]) + 1)
 
 
-def _drawn(places: NDArray[np.intp], thresholds: int, rows: int, rng: np.random.Generator) -> Counts:
-    """How often each threshold comes up when the group is drawn again, `rows` times: shape `(rows, thresholds)`."""
+def _drawn_one_by_one(counts: Counts) -> int:
+    """How many records to draw singly: none where there are so many at each threshold that counts are cheaper."""
+    records = int(counts.sum())
+    return 0 if records > MANY * np.count_nonzero(counts) else records
+
+
+def _drawn(places: NDArray[np.intp], counts: Counts, rows: int, rng: np.random.Generator) -> Counts:
+    """How often each threshold comes up when the group is drawn again, `rows` times: shape `(rows, thresholds)`.
+
+    `counts (thresholds,)` says how many of the group's `places` are at each. Both ways have one distribution.
+    """
+    thresholds = len(counts)
+    if not _drawn_one_by_one(counts):
+        held = np.flatnonzero(counts)
+        found = np.zeros((rows, thresholds), dtype=np.int64)
+        found[:, held] = rng.multinomial(len(places), counts[held] / len(places), size=rows)
+        return found
     picks = places[rng.integers(len(places), size=(rows, len(places)))]
     picks += thresholds * np.arange(rows)[:, None]
     return np.bincount(picks.ravel(), minlength=rows * thresholds).reshape(rows, thresholds)
 
 
+@lru_cache(maxsize=1 << 14)
 def _clopper_pearson(successes: int, trials: int, tail: float) -> tuple[float, float]:
     """Exact ends for a proportion, each missed with probability at most `tail`."""
     special = _special()
@@ -232,6 +274,7 @@ def _clopper_pearson(successes: int, trials: int, tail: float) -> tuple[float, f
     return low, high
 
 
+@lru_cache(maxsize=1 << 14)
 def _binomial_range(trials: int, share: float, tail: float) -> tuple[int, int]:
     """The smallest and the largest count to reckon with: each side is passed with probability at most `tail`."""
     at_most = _special().bdtr(np.arange(trials + 1), trials, share)

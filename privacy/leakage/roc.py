@@ -9,13 +9,14 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hedgerow.errors import Misconfigured
 
-__all__ = ["Roc", "Tally", "allowed_false_alarms", "roc", "scores_of", "tally"]
+__all__ = ["Roc", "Tally", "allowed_false_alarms", "curve_of", "roc", "scores_of", "tally"]
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -70,11 +71,16 @@ class Roc:
         if last < limit:
             keep = np.arange(last + 1)
         else:
-            rates = np.geomspace(1.0 / self.nonmembers, 1.0, limit - 3)
+            rates = _rates(self.nonmembers, limit - 3)
             inner = np.searchsorted(self.fpr, rates, side="right") - 1
             highest_without_alarm = int(np.searchsorted(self.fpr, 0.0, side="right")) - 1
             keep = np.unique(np.concatenate(([0, highest_without_alarm, last], inner)))
-        return tuple((float(self.fpr[k]), float(self.tpr[k])) for k in keep)
+        return tuple(zip(self.fpr[keep].tolist(), self.tpr[keep].tolist(), strict=True))
+
+
+@lru_cache(maxsize=256)
+def _rates(nonmembers: int, count: int) -> Floats:
+    return np.geomspace(1.0 / nonmembers, 1.0, count)
 
 
 def roc(members: ArrayLike, nonmembers: ArrayLike) -> Roc:
@@ -87,7 +93,11 @@ def roc(members: ArrayLike, nonmembers: ArrayLike) -> Roc:
     Source: Fawcett 2006, An introduction to ROC analysis, sections 4 to 7 (ties as one step); Hanley and McNeil 1982
     for the area as a Mann-Whitney statistic.
     """
-    found = tally(members, nonmembers)
+    return curve_of(tally(members, nonmembers))
+
+
+def curve_of(found: Tally) -> Roc:
+    """As `roc`, of records that are ranked already. O(n)."""
     hits = np.bincount(found.members, minlength=found.thresholds)
     alarms = np.bincount(found.nonmembers, minlength=found.thresholds)
     n1, n0 = len(found.members), len(found.nonmembers)

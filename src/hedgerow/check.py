@@ -8,16 +8,14 @@ from dataclasses import replace
 from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from hedgerow.contract import check_data
+from hedgerow.contract import judge_data
 from hedgerow.errors import HedgerowError
 from hedgerow.findings import LEVELS, Finding
 from hedgerow.job import Job
+from hedgerow.survey import Survey, survey
 from hedgerow.task import Site, Split, Task
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 __all__ = ["check_job"]
@@ -34,10 +32,11 @@ def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
     spend and the noise it costs. A user's own code that raises is a finding too.
     """
     findings = [*_cohort(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
-    findings += check_data(task, sites, privacy_delta=job.privacy.delta)
-    findings += _model(job, task, sites)
+    seen = survey(task, sites)
+    findings += judge_data(task, seen, privacy_delta=job.privacy.delta)
+    findings += _model(job, task, seen)
     if job.privacy.unit == "record" and not any(finding.level == "error" for finding in findings):
-        findings += _privacy(job, task, sites)
+        findings += _privacy(job, task, seen)
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -122,16 +121,18 @@ def _fresh_model(task: Task) -> nn.Module:
         return task.model()
 
 
-def _model(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
+def _model(job: Job, task: Task, seen: Survey) -> Iterator[Finding]:
     from hedgerow.privacy import check_private
     from hedgerow.update import Layout
 
     try:
+        import torch
+
         model = _fresh_model(task)
         if Layout.of(model).size == 0:
             yield Finding(level="error", code="E126", message="the model has no parameters to train", place="model")
         if job.privacy.unit == "record":
-            check_private(model, _some_records(task, sites))
+            check_private(model, None if seen.sample is None else torch.from_numpy(seen.sample.x))
     except HedgerowError as error:
         yield Finding.of(error)
     except ImportError as error:
@@ -141,32 +142,20 @@ def _model(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
         yield Finding(level="error", code="E111", message=f"model() cannot be used: {type(error).__name__}: {error}")
 
 
-def _some_records(task: Task, sites: Sequence[Site]) -> torch.Tensor | None:
-    """A few records of one site to try the model on; `check_data` says what is wrong with a site's data."""
-    import torch
-
-    for site in sites:
-        try:
-            x = task.data(site).train.x
-        except Exception:  # a user's own code
-            return None
-        if len(x) > 1:
-            return torch.from_numpy(np.ascontiguousarray(x[:4]))
-    return None
-
-
-def _privacy(job: Job, task: Task, sites: Sequence[Site]) -> Iterator[Finding]:
-    from hedgerow.privacy import site_plan
+def _privacy(job: Job, task: Task, seen: Survey) -> Iterator[Finding]:
+    from hedgerow.privacy import RecordPlan, site_plan
     from hedgerow.update import Layout
 
-    plans = []
-    for site in sites:
-        try:
-            plans.append(site_plan(job, len(task.data(site).train)))
-        except HedgerowError as error:
-            finding = Finding.of(error)
-            yield replace(finding, message=f"{site.name}: {finding.message}")
-            return
+    by_size: dict[int, RecordPlan] = {}
+    for site in seen.sites:
+        if site.records not in by_size:
+            try:
+                by_size[site.records] = site_plan(job, site.records)
+            except HedgerowError as error:
+                finding = Finding.of(error)
+                yield replace(finding, message=f"{site.name}: {finding.message}")
+                return
+    plans = [by_size[site.records] for site in seen.sites]
     spent = max(plan.planned_epsilon for plan in plans)
     noise = [plan.noise_multiplier for plan in plans]
     yield Finding(

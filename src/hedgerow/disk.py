@@ -3,13 +3,13 @@
 import contextlib
 import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from hedgerow.errors import Exhausted
 
-__all__ = ["disk_errors", "write_whole"]
+__all__ = ["append_whole", "disk_errors", "write_whole"]
 
 
 @contextlib.contextmanager
@@ -42,7 +42,8 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o
         Exhausted: E503, E504.
     """
     with disk_errors(path.name, path.parent):
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+        temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(handle, "wb") as file:
                 os.fchmod(handle, mode)
@@ -57,6 +58,21 @@ def write_whole(path: Path, data: bytes, *, durable: bool = True, mode: int = 0o
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
+
+
+def append_whole(file: int, data: bytes) -> None:
+    """Write at the end of a file opened for appending: all of `data`, or none of it where the disk is full.
+
+    Raises:
+        OSError: as the system says it; the file then is as long as it was.
+    """
+    size = os.fstat(file).st_size
+    try:
+        if os.write(file, data) != len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        os.ftruncate(file, size)
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

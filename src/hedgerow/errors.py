@@ -35,6 +35,7 @@ CODES: dict[str, str] = {
     "E113": "the run folder belongs to another job or version",
     "E114": "port in use",
     "E115": "the target already exists",
+    "E116": "the cluster cannot be used",
     # Misconfigured: the data
     "E120": "data file cannot be read",
     "E121": "column missing",

@@ -28,18 +28,20 @@ def evaluate(task: Task, model: torch.nn.Module, records: Split, *, round: int) 
 
     if not len(records):
         return evaluated(round=round, where="server", records=0, metrics={})
-    modes = [(layer, layer.training) for layer in model.modules()]
-    model.eval()
+    training = [layer for layer in model.modules() if layer.training]
+    if training:
+        model.eval()
     try:
         with torch.inference_mode():
             x = torch.from_numpy(np.ascontiguousarray(records.x))
             y = torch.from_numpy(np.ascontiguousarray(records.y))
-            logits = torch.cat([model(x[start : start + BATCH]) for start in range(0, len(y), BATCH)])
+            parts = [model(x[start : start + BATCH]) for start in range(0, len(y), BATCH)]
+            logits = parts[0] if len(parts) == 1 else torch.cat(parts)
             metrics = {name: float(value) for name, value in task.metrics(logits, y).items()}
             metrics["loss"] = float(task.loss(logits, y).double().mean())
     finally:
-        for layer, training in modes:
-            layer.training = training
+        for layer in training:
+            layer.training = True
     return evaluated(round=round, where="server", records=len(records), metrics=metrics)
 
 

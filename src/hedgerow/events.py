@@ -1,34 +1,21 @@
-"""Everything worth telling about a run, appended to `events.jsonl`: reports, metrics and dashboards only read events.
+"""Everything worth telling about a run: reports, metrics and dashboards only read events.
 
-One event is one JSON object on one line: `{"seq": 3, "time": 1790000000.0, "event": "round-closed", …}`. The kinds and
-their fields are the dataclasses below; a field may be added to a kind, never renamed or given another meaning.
+The kinds and their fields are the dataclasses below; a field may be added to a kind, never renamed or given another
+meaning. `eventlog.py` writes and reads them.
 """
 
-import dataclasses
-import errno
-import fcntl
-import io
-import json
-import math
-import os
-import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-from hedgerow.disk import disk_errors
-from hedgerow.errors import Tampered
 
 __all__ = [
     "BudgetPlanned",
     "BudgetSpent",
+    "BudgetsSpent",
     "DataDescribed",
     "EngineChosen",
     "Evaluated",
     "Event",
-    "EventLog",
     "GateChecked",
     "LeakageMeasured",
     "Listener",
@@ -38,16 +25,10 @@ __all__ = [
     "RunFinished",
     "RunResumed",
     "RunStarted",
-    "current_events",
-    "read_events",
 ]
 
 Json = Any  # what json.loads returns: the one place where an event is not yet typed
 Listener = Callable[[Mapping[str, Json]], None]
-
-WORD_START = re.compile(r"(?<!^)(?=[A-Z])")  # `RoundClosed` is told as `round-closed`
-OF_A_ROUND = ("round-started", "round-closed", "round-voided", "evaluated", "budget-spent")
-OF_THE_END = ("leakage-measured", "gate-checked", "run-finished")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +64,11 @@ class RunResumed(Event):
 class EngineChosen(Event):
     """How an engine trains a round's sites, and why so.
 
-    `path` is `kernel`, `layers`, `vmap` or `one-by-one` for the cohort engine. `private` says how records' gradients
-    are clipped under differential privacy (`ghost norms`, `per-record gradients`, `opacus`; empty without).
-    `difference` is the largest one to the one-by-one path on the sites that were tried (`None` where nothing was to
-    try). `chunk` sites are trained at a time by each of `workers` threads.
+    `path` is `kernel`, `layers`, `vmap` or `one-by-one` for the cohort engine, `reason` what kept it from a faster one.
+    `private` says how records' gradients are clipped under differential privacy (`ghost norms`, `per-record gradients`,
+    `opacus`; empty without). `difference` is the distance to the updates of one by one on the sites that were tried, as
+    a share of their length, `None` where nothing was to try. `chunk` sites are trained at a time by each of `workers`
+    threads.
     """
 
     engine: str
@@ -197,6 +179,17 @@ class BudgetSpent(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetsSpent(Event):
+    """What many sites' ledgers say they have spent after a round: ε by site, one event instead of one a site.
+
+    A site's limit and δ are those of its `BudgetPlanned`, told before.
+    """
+
+    round: int
+    epsilon: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeakageMeasured(Event):
     """One attack by one adversary against one scope ("all sites" or a site's name); see `hedgerow.privacy.leakage`."""
 
@@ -222,133 +215,3 @@ class RunFinished(Event):
     seconds: float
     code: str = ""
     reason: str = ""
-
-
-class EventLog:
-    """Appends events to a file, one line each, whole lines only; `listeners` hear each event after it is written.
-
-    A line that a kill or a full disk left half-written is taken away before the next event, never written on.
-
-    Raises:
-        Exhausted: E503 no space left, E504 the folder cannot be written.
-    """
-
-    def __init__(
-        self, path: Path, *, clock: Callable[[], float] = time.time, listeners: Sequence[Listener] = ()
-    ) -> None:
-        self.path = path
-        self._clock = clock
-        self._listeners = list(listeners)
-        self._seq = sum(1 for _ in read_events(path)) if path.exists() else 0
-
-    def append(self, event: Event) -> None:
-        """Write one event and tell the listeners. Others may append in between: `seq` is this writer's count."""
-        record = {
-            "seq": self._seq,
-            "time": round(self._clock(), 3),
-            "event": WORD_START.sub("-", type(event).__name__).lower(),
-            **_plain({field.name: getattr(event, field.name) for field in dataclasses.fields(event)}),
-        }
-        line = json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n"
-        with disk_errors("the event log", self.path):
-            _append_line(self.path, line.encode())
-        self._seq += 1
-        for listener in self._listeners:
-            listener(record)
-
-
-def read_events(path: Path) -> Iterator[dict[str, Json]]:
-    """The events of a run in order. A torn last line (a kill in mid-write) is left out; damage elsewhere is an error.
-
-    Raises:
-        Tampered: E403 with the line.
-    """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        raise Tampered("E403", f"the event log cannot be read: {reason}", place=str(path)) from None
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
-            event = json.loads(line)
-            if not isinstance(event, dict) or "event" not in event:
-                raise ValueError("not an event")
-            yield event
-        except (ValueError, RecursionError):
-            if number < len(lines):
-                raise Tampered("E403", "the event log is damaged", place=f"{path}:{number}") from None
-
-
-def current_events(events: Iterable[Mapping[str, Json]]) -> tuple[Mapping[str, Json], ...]:
-    """The events that still count: what a resume took up again is left out, as `RunResumed` says.
-
-    With `after_round = k` these are the events of rounds after k, and what followed the last round (leakage, gate,
-    `run-finished`), where they stand before the resume. Only privacy spent stays spent: read that from all events.
-
-    >>> log = [{"event": "evaluated", "round": 1}, {"event": "evaluated", "round": 2}, {"event": "run-finished"},
-    ...        {"event": "run-resumed", "after_round": 1}]
-    >>> [event["event"] for event in current_events(log)]
-    ['evaluated', 'run-resumed']
-    """
-    current: list[Mapping[str, Json]] = []
-    for event in events:
-        if event["event"] == "run-resumed":
-            after = event.get("after_round", 0)
-            current = [
-                old
-                for old in current
-                if old["event"] not in OF_THE_END and not (old["event"] in OF_A_ROUND and old.get("round", 0) > after)
-            ]
-        current.append(event)
-    return tuple(current)
-
-
-def _append_line(path: Path, line: bytes) -> None:
-    with open(path, "a+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        size = _mend(file)
-        try:
-            if file.write(line) != len(line):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def _mend(file: io.FileIO) -> int:
-    """Take a torn last line away, complete one that only lacks its end; returns the size up to there, in bytes."""
-    size = file.seek(0, os.SEEK_END)
-    start = size
-    tail = b""
-    while start and b"\n" not in tail:
-        start = max(0, start - 65536)
-        file.seek(start)
-        tail = file.read(size - start)
-    torn = tail.rpartition(b"\n")[2]
-    if not torn:
-        return size
-    try:
-        json.loads(torn)
-    except (ValueError, RecursionError):
-        size -= len(torn)
-        file.truncate(size)
-    else:
-        size += file.write(b"\n")
-    return size
-
-
-def _plain(value: Any) -> Json:
-    """JSON's own types; a number that JSON does not have becomes null, so every reader can parse every line."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, bool | str) or value is None:
-        return value
-    if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):  # numpy's scalars and arrays
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import flwr.app
+import numpy as np
 from flwr.app.message.typeddict import TypedDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
@@ -30,6 +31,7 @@ from hedgerow.errors import Misconfigured
 __all__ = [
     "FLOWER_VERSION",
     "CLIENT_APP_RAISED",
+    "LazyArray",
     "attribute_to",
     "Run",
     "empty_run",
@@ -133,6 +135,25 @@ def quiet_flower(level: int = logging.WARNING) -> Iterator[None]:
         yield
     finally:
         logger.setLevel(before)
+
+
+class LazyArray(flwr.app.Array):
+    """An Array over numbers in memory: its bytes are made when someone looks, which in this process nobody does."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+        self.__dict__.update(dtype=str(values.dtype), shape=tuple(values.shape), stype="numpy.ndarray")
+
+    def numpy(self) -> np.ndarray:
+        """The numbers, which the reader may change."""
+        return self._values.copy()
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]  # a field there, made on demand here
+        buffer = self.__dict__.get("_bytes")
+        if buffer is None:
+            buffer = self.__dict__["_bytes"] = flwr.app.Array(self._values).data
+        return bytes(buffer)
 
 
 AppCall = Callable[[flwr.app.Message, flwr.app.Context], flwr.app.Message]

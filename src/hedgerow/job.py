@@ -24,6 +24,8 @@ from hedgerow.settings import Scalar, Settings, option
 
 __all__ = ["Aggregate", "Cohort", "Job", "Leakage", "Local", "Privacy", "Secure", "Server"]
 
+LATER: Mapping[str, Scalar] = {"local.clip": 0.0}  # settings that are younger than the first digests
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cohort(Settings):
@@ -46,6 +48,8 @@ class Cohort(Settings):
 class Local(Settings):
     """How a site trains: passes over its data, expected batch size, optimiser, and FedProx's `proximal` weight μ.
 
+    `clip` is the largest norm of a batch's gradient, FedProx's pull included, where privacy does not clip every record;
+    0 clips nothing.
     FedProx: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020, Algorithm 2.
     """
 
@@ -57,6 +61,7 @@ class Local(Settings):
     momentum: float = option(0.0, low=0, below=1)
     weight_decay: float = option(0.0, low=0)
     proximal: float = option(0.0, low=0)
+    clip: float = option(0.0, low=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,8 +172,12 @@ class Job(Settings):
         return hashlib.sha256(b"hedgerow job 1\n" + self.canonical().encode()).hexdigest()
 
     def canonical(self) -> str:
-        """Every setting, defaults included, as JSON with sorted keys and no spaces."""
-        return json.dumps(self.flat(), sort_keys=True, separators=(",", ":"))
+        """Every setting, defaults included, as JSON with sorted keys and no spaces.
+
+        A setting of `LATER` is left out at its default, so that a job that was approved before it existed is the same.
+        """
+        stated = {key: value for key, value in self.flat().items() if LATER.get(key) != value}
+        return json.dumps(stated, sort_keys=True, separators=(",", ":"))
 
     @classmethod
     def load(cls, path: str | Path) -> "Job":
@@ -204,6 +213,13 @@ def _refuse_contradictions(job: Job) -> None:
                 "evaluate = 'sites' would release metrics that the privacy budget does not pay for",
                 place="evaluate",
                 hint='write evaluate = "server" or "none"',
+            )
+        if job.local.clip:
+            raise Misconfigured(
+                "E105",
+                "local.clip clips a batch's gradient, but under differential privacy every record's own is clipped",
+                place="local.clip",
+                hint="write privacy.clip instead",
             )
         if job.aggregate.weights == "examples":
             raise Misconfigured(

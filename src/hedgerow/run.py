@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hedgerow.errors import Misconfigured, Tampered
-from hedgerow.events import current_events, read_events
+from hedgerow.eventlog import current_events, read_events
 from hedgerow.runs import RunFolder
 
 if TYPE_CHECKING:
@@ -66,10 +66,14 @@ class Run:
         """ε spent by site at the job's δ, as the sites attest it; what a superseded round spent stays spent."""
         spent: dict[str, float] = {}
         for event in self._everything:
+            told = {}
             if event["event"] == "budget-spent":
-                told = event["epsilon"]  # null where it was not finite: nothing then bounds what was spent
-                epsilon = float("inf") if told is None else float(told)
-                spent[event["site"]] = max(spent.get(event["site"], 0.0), epsilon)
+                told = {event["site"]: event["epsilon"]}
+            elif event["event"] == "budgets-spent":
+                told = event["epsilon"]
+            for site, value in told.items():
+                epsilon = float("inf") if value is None else float(value)  # not finite: nothing bounds what was spent
+                spent[site] = max(spent.get(site, 0.0), epsilon)
         return spent
 
     @property

@@ -118,13 +118,19 @@ class Task(ABC):
 class PooledTask(Task):
     """A task whose records are all on this machine, to be split into simulated sites by a `Scenario`.
 
-    `pool().train` is split; `pool().test` stays with the server. `column` (n,) names the site of each training record
-    where the data itself says so (a table's hospital column), else `None`.
+    `pool().train` is split; `pool().test` stays with the server. Where held-out records lie among the others in one
+    array that is not to be copied, `training_rows` says which are for the sites. `column` (n,) names the site of each
+    training record, in the order of `training_rows`, where the data itself says so (a table's hospital column), else
+    `None`.
     """
 
     @abstractmethod
     def pool(self) -> Data:
         """All records."""
+
+    def training_rows(self) -> np.ndarray | None:
+        """The rows of `pool().train` that sites may get, ascending; `None` where these are all of them."""
+        return None
 
     @property
     def column(self) -> np.ndarray | None:

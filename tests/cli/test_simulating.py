@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hedgerow.cli.simulating import run_project_locally
+from hedgerow.cli.simulating import Asked, Means, run_project_locally, simulate_project
 from hedgerow.errors import Misconfigured
 
 
@@ -16,7 +16,7 @@ def test_a_run_answers_with_its_model_its_metrics_and_its_spending(hedgerow: Any
     project()
     data = hedgerow("sim", "tiny", "--json").data
     assert {"run", "report", "rounds", "final", "model_sha256", "epsilon", "engine"} <= data.keys()
-    assert (data["rounds"], data["status"], data["engine"]) == (3, "finished", "in-process")
+    assert (data["rounds"], data["status"], data["engine"]) == (3, "finished", "cohort")
     assert set(data["epsilon"]) == {f"site-0{n}" for n in range(1, 6)}
     assert all(0 < epsilon <= 3 for epsilon in data["epsilon"].values())
     claim = data["privacy"]
@@ -42,7 +42,7 @@ def test_the_terminal_tells_the_engine_a_line_per_round_and_the_report(hedgerow:
     answer = hedgerow("sim", "tiny")
     assert answer.exit_code == 0 and answer.err == ""
     lines = answer.out.splitlines()
-    assert lines[0].endswith(", engine in-process")
+    assert lines[0].endswith(", engine cohort")
     assert sum(line.startswith("round ") for line in lines) == 3
     assert lines[-1].startswith("report: runs/")
 
@@ -72,6 +72,71 @@ def test_another_engine_is_refused(hedgerow: Any, project: Any, engine: str, hin
     error = hedgerow("sim", "tiny", "--engine", engine, "--json").error
     assert (error["code"], error["place"]) == ("E103", "--engine")
     assert hint in error["hint"]
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the engines' two doors were asked for, before they do it."""
+    from hedgerow.simulations import engine
+
+    heard: list[dict[str, Any]] = []
+    for name in ("simulate", "resume"):
+
+        def door(*arguments: Any, _inner: Any = getattr(engine, name), **named: Any) -> Any:
+            heard.append(named)
+            return _inner(*arguments, **named)
+
+        monkeypatch.setattr(engine, name, door)
+    return heard
+
+
+def test_the_means_reach_the_engine_and_the_command(
+    hedgerow: Any, project: Any, asked_for: list[dict[str, Any]]
+) -> None:
+    project()
+    words = ("--engine", "in-process", "--sites", "4", "--workers", "2", "--memory", "1.5GB")
+    run = hedgerow("sim", "tiny", *words, "-c", "rounds=1", "--json").data
+    hedgerow("resume", run["run"], "--workers", "1", "--memory", "64MiB", "--json")
+    simulated, resumed = asked_for
+    found = [(named["workers"], named["memory"], named["address"]) for named in asked_for]
+    assert found == [(2, 1_500_000_000, None), (1, 64 * 2**20, None)]
+    assert (simulated["engine"], simulated["scenario"].sites, run["engine"]) == ("in-process", 4, "in-process")
+    assert simulated["command"] == f"hedgerow sim tiny {' '.join(words)} -c rounds=1"
+
+
+def test_an_address_goes_to_ray(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project()
+    heard: list[Any] = []
+
+    def stopped(*arguments: Any, engine: str, address: str, **named: Any) -> None:
+        heard.append((engine, address))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hedgerow.simulations.engine.simulate", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        asked = Asked(path=folder, engine="ray", means=Means(address="head:6379"))
+        simulate_project(asked, Path("runs"), quiet=True)
+    assert heard == [("ray", "head:6379")]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "place"),
+    [
+        (["--workers", "0"], "E103", "--workers"),
+        (["--memory", "4 bananas"], "E103", "--memory"),
+        (["--address", "head:6379"], "E105", "--address"),
+        (["--address", "head:6379", "--engine", "in-process"], "E105", "--address"),
+        (["--sites", "0"], "E103", "--sites"),
+        (["--sites", "3", "-s", "sites=5"], "E105", "--sites"),
+    ],
+)
+def test_means_that_cannot_be_are_refused_before_anything_is_written(
+    hedgerow: Any, project: Any, words: list[str], code: str, place: str
+) -> None:
+    project()
+    answer = hedgerow("sim", "tiny", *words, "--json")
+    assert (answer.exit_code, answer.error["code"], answer.error["place"]) == (2, code, place)
+    assert not Path("runs").exists()
 
 
 MISBEHAVES = """
@@ -279,6 +344,7 @@ def test_another_flower_app_takes_its_own_settings_and_a_number_of_sites(hedgero
     answer = hedgerow("sim", "flower", "-c", "lr=0.5 rounds=1", "-s", "sites=3", "--json")
     assert answer.data["sites"] == 3
     assert "nodes 3 lr 0.5" in answer.err
+    assert hedgerow("sim", "flower", "--sites", "5", "--json").data["sites"] == 5
 
 
 @pytest.mark.parametrize(
@@ -290,6 +356,12 @@ def test_another_flower_app_takes_its_own_settings_and_a_number_of_sites(hedgero
         (["-s", "site=3"], "E101", "did you mean 'sites'?"),
         (["-s", "sites=0"], "E103", ""),
         (["--engine", "ray"], "E103", "flwr run"),
+        (["--engine", "cohort"], "E103", "flwr run"),
+        (["--sites", "0"], "E103", ""),
+        (["--seeds", "2"], "E105", "leave it out"),
+        (["--sweep", "rounds=1,2"], "E105", "leave it out"),
+        (["--workers", "2"], "E105", "leave it out"),
+        (["--memory", "1GB"], "E105", "leave it out"),
     ],
 )
 def test_what_another_flower_app_cannot_take_is_refused(

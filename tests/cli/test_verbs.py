@@ -29,6 +29,13 @@ def test_what_may_be_left_out_is_said(hedgerow: Any, verb: str) -> None:
     assert "left out" in " ".join(hedgerow(verb, "--help").out.split())
 
 
+def test_every_engine_that_can_be_chosen_is_in_the_help(hedgerow: Any) -> None:
+    from hedgerow.simulations.engine import ENGINES
+
+    help_of_sim = hedgerow("sim", "--help").out
+    assert all(f"'{name}'" in help_of_sim for name in ("auto", *ENGINES) if name != "local")
+
+
 def test_the_list_of_verbs_cuts_no_sentence_short(hedgerow: Any) -> None:
     out = hedgerow("--help").out
     assert "..." not in out.partition("Commands:")[2]

@@ -1,10 +1,13 @@
 """Local training against plain loops of torch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from hedgerow.client.training import local_epochs
@@ -78,6 +81,38 @@ def test_fedprox_adds_half_mu_times_the_squared_distance_to_the_loss() -> None:
         torch.autograd.backward(cross_entropy(model(X[rows]), Y[rows]) + 0.35 * distance)
         optimizer.step()
     np.testing.assert_allclose(train(settings), vector(model), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_clip_is_torch_s_own_on_the_batch_s_gradient_with_the_pull_and_without_the_decay(optimizer: str) -> None:
+    settings = Local(
+        batch=8, epochs=3, lr=0.1, proximal=0.7, weight_decay=0.2, clip=0.05, optimizer=optimizer, momentum=0.5
+    )
+    model = net()
+    anchors = [value.detach().clone() for value in model.parameters()]
+    stepping: torch.optim.Optimizer = (
+        torch.optim.SGD(model.parameters(), settings.lr, 0.5, weight_decay=0.2)
+        if optimizer == "sgd"
+        else torch.optim.Adam(model.parameters(), settings.lr, weight_decay=0.2)
+    )
+    for rows in batches(settings):
+        stepping.zero_grad()
+        distance = torch.stack([((p - a) ** 2).sum() for p, a in zip(model.parameters(), anchors, strict=True)]).sum()
+        torch.autograd.backward(cross_entropy(model(X[rows]), Y[rows]) + 0.35 * distance)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        stepping.step()
+    np.testing.assert_allclose(train(settings), vector(model), rtol=1e-5, atol=1e-6)
+
+
+@given(clip=st.floats(1e-4, 10), lr=st.sampled_from([0.01, 0.1, 1.0]))
+def test_a_clipped_step_is_never_longer_than_lr_times_clip(clip: float, lr: float) -> None:
+    moved = train(Local(batch=100, lr=lr, clip=clip)) - vector(net())
+    assert np.linalg.norm(moved) <= lr * clip * (1 + 1e-4) + 1e-6
+
+
+def test_a_clip_that_no_gradient_reaches_changes_no_byte() -> None:
+    settings = Local(batch=8, epochs=2, lr=0.1, momentum=0.9)
+    assert train(replace(settings, clip=1e6)).tobytes() == train(settings).tobytes()
 
 
 def test_the_stronger_the_pull_the_closer_to_the_start() -> None:

@@ -56,7 +56,7 @@ class Workshop:
 
 INSTALL = [
     "pip install -c constraints.txt hatchling",
-    "pip install -c constraints.txt --no-build-isolation -e .[full,ray,dev]",
+    "pip install -c constraints.txt --no-build-isolation -e .[full,fast,ray,dev]",
 ]
 
 

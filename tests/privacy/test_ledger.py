@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -406,3 +407,161 @@ def test_any_sequence_of_operations_counts_exactly_what_was_not_voided(
         assert ledger.spent("ward-7", delta=DELTA).events == counted
         assert spent(ledger) == price(10 * counted)
     ledger.close()
+
+
+def one_by_one(ledger: Ledger, charges: list[Charge], limits: list[float]) -> list[Reservation | Refused]:
+    answers: list[Reservation | Refused] = []
+    for charge, limit in zip(charges, limits, strict=True):
+        try:
+            answers.append(ledger.reserve(charge, limit_epsilon=limit))
+        except Refused as refused:
+            answers.append(refused)
+    return answers
+
+
+def said(answers: list[Reservation | Refused]) -> list[object]:
+    """Answers without the place, which is the file's."""
+    return [answer if isinstance(answer, Reservation) else (answer.code, answer.message) for answer in answers]
+
+
+seeded_and_not = st.builds(
+    lambda ward, noise, delta, stream: replace(
+        CHARGE, dataset=f"ward-{ward}", noise_multiplier=noise, delta=delta, stream=stream
+    ),
+    st.integers(0, 2),
+    st.sampled_from([2.0, 3.0, float(np.float32(2.1))]),
+    st.sampled_from([1e-5, 1e-3]),
+    st.sampled_from(["", "seed 7", "seed 8"]),
+)
+batch = st.lists(st.tuples(seeded_and_not, st.sampled_from([0.9, 1.3, 9.0])), max_size=6)
+picks = st.lists(st.integers(0, 9), max_size=5)
+moves_of_batches = st.lists(
+    st.one_of(
+        st.tuples(st.just("reserve"), batch),
+        st.tuples(st.just("release"), picks),
+        st.tuples(st.just("void"), picks),
+        st.tuples(st.just("reopen"), st.just([])),
+    ),
+    max_size=8,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(moves=moves_of_batches)
+def test_batches_write_the_entries_and_give_the_answers_of_single_calls(
+    tmp_path_factory: pytest.TempPathFactory, moves: list[tuple[str, list[Any]]]
+) -> None:
+    folder = tmp_path_factory.mktemp("batches")
+    paths = [folder / "single.sqlite", folder / "batched.sqlite"]
+    single, batched = (Ledger.open(path, durable=False, clock=lambda: 7.0) for path in paths)
+    kept: list[Reservation] = []
+    for move, what in moves:
+        if move == "reserve":
+            charges, limits = [charge for charge, _ in what], [limit for _, limit in what]
+            answers = batched.reserve_each(charges, limits=limits)
+            assert said(answers) == said(one_by_one(single, charges, limits))
+            kept += [answer for answer in answers if isinstance(answer, Reservation)]
+        elif move == "release":
+            chosen = [kept[i % len(kept)] for i in what if kept]
+            try:
+                batched.release_each(chosen)
+                outcome = ""
+            except Refused as refused:
+                outcome = refused.message
+            try:
+                for one in chosen:
+                    single.release(one)
+                assert outcome == ""
+            except Refused as refused:
+                assert outcome == refused.message
+        elif move == "void":
+            for one in [kept[i % len(kept)] for i in what if kept]:
+                assert single.void(one) == batched.void(one)
+        else:
+            single.close()
+            batched.close()
+            single, batched = (Ledger.open(path, durable=False, clock=lambda: 7.0) for path in paths)
+        wards = [f"ward-{n}" for n in range(4)]
+        assert batched.spent_each(wards, delta=DELTA) == [single.spent(ward, delta=DELTA) for ward in wards]
+        assert batched.head() == single.head()
+    assert batched.entries() == single.entries()
+    single.close()
+    batched.close()
+
+
+def test_in_a_batch_the_refused_are_told_in_their_place_and_the_rest_is_reserved(path: Path) -> None:
+    charges = [replace(CHARGE, dataset=f"ward-{n}") for n in (7, 8, 7, 9)]
+    with Ledger.open(path) as ledger:
+        first, second, third, fourth = ledger.reserve_each(charges, limits=[price(10), price(5), price(10), price(10)])
+        assert isinstance(first, Reservation) and isinstance(fourth, Reservation)
+        assert isinstance(second, Refused) and isinstance(third, Refused)  # ward 7 has spent its limit in this batch
+        assert (second.code, third.code, third.place) == ("E201", "E201", str(path))
+        assert [entry.dataset for entry in ledger.entries()][1:] == ["ward-7", "ward-9"]
+        assert [one.events for one in ledger.spent_each(["ward-7", "ward-8", "ward-9"], delta=DELTA)] == [1, 0, 1]
+
+
+def test_a_seeded_charge_twice_in_a_batch_is_charged_once(path: Path) -> None:
+    seeded = replace(CHARGE, stream="seed 7")
+    with Ledger.open(path) as ledger:
+        first, again = ledger.reserve_each([seeded, seeded], limits=[5.0, 5.0])
+        assert isinstance(first, Reservation) and isinstance(again, Reservation)
+        assert (first.seq, first.fresh, again.seq, again.fresh) == (first.seq, True, first.seq, False)
+        ledger.release_each([first, again, first])
+        assert [entry.state for entry in ledger.entries("ward-7")] == [State.RESERVED, State.RELEASED]
+
+
+def test_a_seeded_charge_that_was_released_is_known_again_after_a_restart(path: Path) -> None:
+    seeded = replace(CHARGE, stream="seed 7")
+    with Ledger.open(path) as ledger:
+        first = ledger.reserve(seeded, limit_epsilon=5.0)
+        ledger.release(first)
+        assert ledger.reserve(seeded, limit_epsilon=5.0) == replace(first, fresh=False)
+    with Ledger.open(path) as ledger:
+        assert ledger.reserve(seeded, limit_epsilon=5.0) == replace(first, fresh=False)
+        ledger.release(first)
+        assert not ledger.void(first)
+        assert len(ledger.entries("ward-7")) == 2
+
+
+def test_a_batch_that_meets_a_full_disk_charges_nothing(path: Path) -> None:
+    with Ledger.open(path) as ledger:
+        before = ledger.head()
+        connection = ledger._connection
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages + 1}")
+        with pytest.raises(Exhausted, match="E503"):
+            ledger.reserve_each([CHARGE] * 100, limits=[1e9] * 100)
+        assert ledger.head() == before and ledger.spent("ward-7", delta=DELTA).events == 0
+        connection.execute(f"PRAGMA max_page_count = {pages + 1000}")
+        ledger.reserve_each([CHARGE] * 100, limits=[1e9] * 100)
+    with Ledger.open(path) as ledger:
+        assert ledger.spent("ward-7", delta=DELTA).events == 100
+
+
+def test_a_batch_with_another_number_of_limits_is_refused_and_an_empty_one_changes_nothing(path: Path) -> None:
+    with Ledger.open(path) as ledger:
+        with pytest.raises(Misconfigured, match="E126"):
+            ledger.reserve_each([CHARGE], limits=[])
+        before = ledger.head()
+        assert ledger.reserve_each([], limits=[]) == [] and ledger.spent_each([], delta=DELTA) == []
+        ledger.release_each([])
+        assert ledger.head() == before
+
+
+def test_a_charge_in_numpys_numbers_is_counted_as_it_reads_back(path: Path) -> None:
+    charge = replace(CHARGE, noise_multiplier=np.float32(2.1), steps=np.int64(10))  # type: ignore[arg-type]
+    with Ledger.open(path) as ledger:
+        ledger.reserve_each([charge] * 3, limits=[9.0] * 3)
+        counted = spent(ledger)
+    with Ledger.open(path) as ledger:
+        assert spent(ledger) == counted
+
+
+def test_what_is_kept_in_memory_does_not_grow_with_released_rounds(path: Path) -> None:
+    with Ledger.open(path, durable=False) as ledger:
+        for number in range(3):
+            charges = [replace(CHARGE, dataset=f"ward-{n}", round=number) for n in range(20)]
+            answers = ledger.reserve_each(charges, limits=[9.0] * 20)
+            ledger.release_each([answer for answer in answers if isinstance(answer, Reservation)])
+            book = ledger._book
+            assert (len(book.open), len(book.voided), len(book.streams), len(book.accounts)) == (0, 0, 0, 20)

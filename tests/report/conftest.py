@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from hedgerow.eventlog import EventLog
 from hedgerow.events import (
     BudgetPlanned,
     BudgetSpent,
     DataDescribed,
     Evaluated,
     Event,
-    EventLog,
     GateChecked,
     LeakageMeasured,
     RoundClosed,

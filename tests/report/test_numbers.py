@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hedgerow.report.numbers import duration, epsilon, measured, significant, size
 
 
-@pytest.mark.parametrize("name", ["beside", "fields", "numbers", "roc", "svg"])
+@pytest.mark.parametrize("name", ["beside", "fields", "histogram", "method", "numbers", "roc", "svg"])
 def test_the_examples_in_the_docstrings_hold(name: str) -> None:
     result = doctest.testmod(import_module(f"hedgerow.report.{name}"))
     assert result.attempted > 0 and result.failed == 0

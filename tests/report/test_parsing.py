@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hedgerow.errors import Misconfigured, Tampered
-from hedgerow.events import BudgetSpent, Event, EventLog, RunResumed
+from hedgerow.eventlog import EventLog
+from hedgerow.events import BudgetSpent, Event, RunResumed
 from hedgerow.report import load_run, write_report
 
 

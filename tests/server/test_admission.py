@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgerow.server.admission import admit
+from hedgerow.server.admission import Rejection, admit, admit_rows
 from hedgerow.wire import Failure, Reply
 
 MakeReply = Callable[..., Reply]
@@ -134,3 +134,35 @@ def test_each_accepted_site_is_in_the_sum_exactly_once(sends: list[tuple[int, st
     shuffled = [replies[place] for place in np.random.default_rng(seed).permutation(len(replies))]
     again = admit(shuffled, asked=asked, size=size)
     assert again.rows.tobytes() == admitted.rows.tobytes() and again.sites == admitted.sites
+
+
+NUMBERS = st.sampled_from([0.0, -1.5, 2.0, 3e38, np.nan, np.inf, -np.inf])
+
+
+@given(
+    rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=8), silent=st.lists(st.integers(20, 25), unique=True)
+)
+def test_rows_are_admitted_as_the_same_replies_are(rows: list[tuple[float, ...]], silent: list[int]) -> None:
+    table = np.array(rows, np.float32).reshape(len(rows), 3)
+    replies = [Reply(sender=n, site=f"site-{n:02d}", update=row, examples=n) for n, row in enumerate(table, 1)]
+    asked = {number: f"site-{number:02d}" for number in [*range(1, len(rows) + 1), *silent]}
+    expected = admit(replies, asked=asked, size=3)
+    missing = [Rejection(site=f"site-{n:02d}", code="E309", reason="no answer before the deadline") for n in silent]
+    found = admit_rows(table, replies, missing)
+    assert found.rows.tobytes() == expected.rows.tobytes() and found.norms.tobytes() == expected.norms.tobytes()
+    assert found.replies == expected.replies and found.sites == expected.sites
+    assert list(found.rejections) == sorted(expected.rejections, key=lambda rejection: rejection.site)
+
+
+def test_rows_stay_where_they_are_if_all_are_good() -> None:
+    rows = np.ones((3, 4), np.float32)
+    replies = [Reply(sender=n, site=f"site-{n}", update=rows[n]) for n in range(3)]
+    assert admit_rows(rows, replies).rows is rows
+    assert admit_rows(np.empty((0, 4), np.float32), []).rows.shape == (0, 4)
+
+
+def test_the_norms_of_many_long_rows_are_each_row_s_own() -> None:
+    rows = np.random.default_rng(0).standard_normal((7, 100_000)).astype(np.float32)
+    replies = [Reply(sender=n, site=f"site-{n}", update=row) for n, row in enumerate(rows)]
+    expected = [float(np.linalg.norm(row.astype(np.float64))) for row in rows]
+    np.testing.assert_allclose(admit_rows(rows, replies).norms, expected, rtol=1e-6)

@@ -13,7 +13,7 @@ from flwr.clientapp import ClientApp
 
 from hedgerow.client import client_app
 from hedgerow.errors import Exhausted, Misconfigured
-from hedgerow.events import read_events
+from hedgerow.eventlog import read_events
 from hedgerow.flowercompat import quiet_flower
 from hedgerow.job import Job
 from hedgerow.runs import RunFolder
@@ -116,9 +116,8 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(tmp_path: Path, job: M
     assert cut.rounds() == whole.rounds()
     latest = cut.latest()
     assert latest is not None
-    assert {name: value.tolist() for name, value in latest[1].state.items() if name.startswith("declared.")} == {
-        f"declared.site-0{n}": [30] for n in (1, 2, 3)
-    }
+    assert json.loads(latest[1].state["declared.sites"].tobytes()) == ["site-01", "site-02", "site-03"]
+    assert latest[1].state["declared.counts"].tolist() == [30, 30, 30]
 
 
 def test_a_finished_run_asks_nobody_again(tmp_path: Path, job: MakeJob) -> None:
@@ -179,9 +178,8 @@ def test_under_flower_alone_a_run_that_stopped_goes_on_where_the_environment_say
     (path,) = (tmp_path / "runs").iterdir()
     folder = RunFolder.open(path)
     models = folder.rounds()
-    manifest = json.loads((path / "manifest.json").read_bytes())
-    manifest["rounds"] = manifest["rounds"][:2]  # as if it had stopped after the first of three rounds
-    (path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    lines = (path / "manifest.jsonl").read_bytes().splitlines(keepends=True)
+    (path / "manifest.jsonl").write_bytes(b"".join(lines[:3]))  # as if it had stopped after the first of three rounds
     monkeypatch.setenv("HEDGEROW_RUN", str(path))
     run(Line(), whole)
     assert [folder.rounds()[number] for number in (0, 1)] == [models[number] for number in (0, 1)]

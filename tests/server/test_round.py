@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.job import Aggregate, Job, Privacy, Secure
+from hedgerow.server.admission import Rejection, admit, admit_rows
 from hedgerow.server.optimizer import first_state
-from hedgerow.server.round import GlobalState, VoidRound, close_round
+from hedgerow.server.round import GlobalState, VoidRound, close_admitted, close_round
 from hedgerow.update import Vector
 from hedgerow.wire import Failure, Reply
 
@@ -196,3 +197,33 @@ def test_without_weights_a_claim_weighs_nothing(reply: MakeReply, job: MakeJob) 
         job(), start(job()), [reply(1, rows[0], examples=1), reply(2, rows[1], examples=2**31)], asked=asked(2)
     )
     assert greedy.state.model.tobytes() == modest.state.model.tobytes()
+
+
+@pytest.mark.parametrize("changes", JOBS)
+def test_rows_close_a_round_to_the_same_bytes_as_messages_do(
+    reply: MakeReply, job: MakeJob, changes: dict[str, object]
+) -> None:
+    """One row is not finite, one site is silent."""
+    answers = [*honest(reply), reply(7, np.full(SIZE, np.nan, np.float32))]
+    the_job = job(**changes)
+    expected = close_round(the_job, start(the_job), answers, asked=asked(8))
+    rows = np.stack([vector_of(answer) for answer in answers])
+    silent = [Rejection(site="site-8", code="E309", reason="no answer before the deadline")]
+    admitted = admit_rows(rows, answers, silent)
+    closed = close_admitted(the_job, start(the_job), admitted, admitting=0.25)
+    assert closed.state.model.tobytes() == expected.state.model.tobytes()
+    assert {name: memory.tobytes() for name, memory in closed.state.memory.items()} == {
+        name: memory.tobytes() for name, memory in expected.state.memory.items()
+    }
+    assert closed.state.declared == expected.state.declared
+    assert (closed.accepted, closed.norms, closed.weights) == (expected.accepted, expected.norms, expected.weights)
+    assert sorted(closed.rejections, key=str) == sorted(expected.rejections, key=str)
+    assert closed.seconds["admit"] == 0.25
+
+
+def test_admitted_rows_below_the_quorum_release_nothing(reply: MakeReply, job: MakeJob) -> None:
+    the_job = job(cohort__quorum=3)
+    with pytest.raises(VoidRound) as caught:
+        close_admitted(the_job, start(the_job), admit(honest(reply, 2), asked=asked(3), size=SIZE))
+    assert caught.value.cause.code == "E501"
+    assert [rejection.code for rejection in caught.value.rejections] == ["E309"]

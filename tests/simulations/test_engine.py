@@ -64,9 +64,18 @@ def test_the_events_tell_the_whole_run_in_order(tmp_path: Path) -> None:
     heard: list[str] = []
     run = run_of(tmp_path, listeners=[lambda event: heard.append(event["event"])])
     assert heard == [event["event"] for event in run.events()]
-    assert heard[:7] == ["run-started", *["data-described"] * 5, "evaluated"]
-    assert heard[7:13] == ["round-started", "round-closed", "evaluated"] * 2
-    assert set(heard[13:-1]) == {"leakage-measured"} and heard[-1] == "run-finished"
+    assert heard[:8] == ["run-started", *["data-described"] * 5, "engine-chosen", "evaluated"]
+    assert heard[8:14] == ["round-started", "round-closed", "evaluated"] * 2
+    assert set(heard[14:-1]) == {"leakage-measured"} and heard[-1] == "run-finished"
+
+
+@pytest.mark.parametrize("engine", ["in-process", "ray", "local"])
+def test_an_engine_without_a_simulated_clock_refuses_what_needs_one(tmp_path: Path, engine: str) -> None:
+    scenario = Scenario(sites=5, latency="constant:1", drift="labels:0.5", shift="affine:0.1")
+    with pytest.raises(Misconfigured) as caught:
+        run_of(tmp_path / "runs", scenario=scenario, engine=engine)
+    assert caught.value.code == "E105" and "latency, drift" in caught.value.message
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_attackers_are_named_in_the_first_event_only_by_the_simulation(tmp_path: Path) -> None:
@@ -95,7 +104,7 @@ def test_what_is_no_task_is_refused(tmp_path: Path, task: Any) -> None:
 def test_another_engine_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as caught:
         run_of(tmp_path, engine="rai")
-    assert caught.value.code == "E103" and "in-process, ray, local" in caught.value.hint
+    assert caught.value.code == "E103" and "cohort, in-process, ray, local" in caught.value.hint
 
 
 def test_real_sites_need_a_project(tmp_path: Path) -> None:

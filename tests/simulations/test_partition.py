@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from hedgerow.errors import Misconfigured
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.partition import Rows, SplitTask, partition, site_names, split
+from hedgerow.simulations.shift import shifted
 from hedgerow.task import Data, PooledTask, Site, Split
 
 SPLITS = ("iid", "dirichlet:0.01", "dirichlet:0.5", "dirichlet:100", "labels:1", "quantity:0.05", "quantity:3")
@@ -148,8 +150,8 @@ def test_the_values_of_a_column_decide_how_many_sites_there_are() -> None:
         ("dirichlt:0.5", "did you mean 'dirichlet'?"),
         ("IID", "did you mean 'iid'?"),
         ("label:2", "did you mean 'labels'?"),
-        ("", "the splits are iid, dirichlet:ALPHA, labels:PER_SITE, quantity:ALPHA or column"),
-        ("zzz", "the splits are iid,"),
+        ("", "the choices are iid, dirichlet:ALPHA, labels:PER_SITE, quantity:ALPHA or column"),
+        ("zzz", "the choices are iid,"),
         ("dirichlet", "dirichlet:0.5"),
         ("dirichlet:", "dirichlet:0.5"),
         ("dirichlet:0", "dirichlet:0.5"),
@@ -293,6 +295,70 @@ def test_a_column_split_names_its_sites_after_the_values() -> None:
     task = split(Pool(np.array(["west", "east"] * 20)), Scenario(sites=2, split="column"))
     assert task.site_names == ("east", "west")
     assert records(task, 0) == list(range(1, 40, 2))
+
+
+def site(task: SplitTask, index: int) -> Site:
+    return Site(name="s", index=index, count=len(task.shares))
+
+
+def test_without_drift_a_round_s_rows_are_the_share_itself_and_not_a_copy() -> None:
+    task = split(Pool(), Scenario(sites=4))
+    assert all(task.rows(index, round=3, rounds=9) is task.shares[index] for index in range(4))
+
+
+@pytest.mark.parametrize("share", [0.25, 0.4, 1.0])
+def test_drift_takes_each_site_through_its_labels_from_the_first_to_the_last_and_misses_no_record(share: float) -> None:
+    plain, task = split(Pool(), Scenario(sites=4)), split(Pool(), Scenario(sites=4, drift=f"labels:{share}"))
+    labels = task.inner.pool().train.y
+    for index, everything in enumerate(task.shares):
+        assert np.array_equal(everything, plain.shares[index])
+        rounds = [task.rows(index, round=number, rounds=4) for number in range(1, 5)]
+        assert np.array_equal(np.unique(np.concatenate(rounds)), everything)
+        assert {len(rows) for rows in rounds} == {math.ceil(share * len(everything))}
+        zeros = np.count_nonzero(labels[everything] == 0)
+        assert np.count_nonzero(labels[rounds[0]] == 0) == min(zeros, len(rounds[0]))
+        assert records(task, index) == everything.tolist()  # `data` stays the whole share
+
+
+def test_without_shift_there_is_no_transform() -> None:
+    for shift in ("none", "affine:0"):
+        task = split(Pool(), Scenario(sites=4, shift=shift))
+        assert all(task.transform(index) is None for index in range(4))
+        assert task.data(site(task, 1)).train.x.tolist() == task.inner.pool().train.x[task.shares[1]].tolist()
+
+
+def test_a_shift_is_the_same_for_the_same_seed_and_another_at_each_site_and_seed() -> None:
+    one, same, other = (split(Pool(), Scenario(sites=4, shift="affine:0.5", seed=seed)) for seed in (3, 3, 4))
+    seen = [[tuple(np.ravel(task.transform(k)).tolist()) for k in range(4)] for task in (one, same, other)]  # type: ignore[arg-type]
+    assert seen[0] == seen[1] and len({*seen[0], *seen[2]}) == 8
+
+
+def test_a_site_s_data_are_its_share_of_the_pool_transformed() -> None:
+    task = split(Pool(), Scenario(sites=4, shift="affine:0.5"))
+    pool = task.inner.pool()
+    before = pool.train.x.copy()
+    for index in range(4):
+        affine, train = task.transform(index), task.data(site(task, index)).train
+        assert affine is not None and affine[0].shape == affine[1].shape == (1,)
+        rows = task.shares[index]
+        assert np.array_equal(train.x, shifted(pool.train.x[rows], affine)) and not np.array_equal(
+            train.x, before[rows]
+        )
+        assert np.array_equal(train.y, pool.train.y[rows])
+    assert np.array_equal(pool.train.x, before)
+    held_out = task.held_out()
+    assert held_out is not None and np.array_equal(held_out.x, pool.test.x)
+
+
+def test_a_shift_does_not_change_who_has_which_record() -> None:
+    plain, moved = (split(Pool(), Scenario(sites=4, shift=shift)) for shift in ("none", "affine:2"))
+    assert all(np.array_equal(one, other) for one, other in zip(plain.shares, moved.shares, strict=True))
+
+
+@pytest.mark.parametrize("index", [-1, 4])
+def test_rows_of_a_site_beyond_the_split_are_refused(index: int) -> None:
+    with pytest.raises(Misconfigured, match="E125"):
+        split(Pool(), Scenario(sites=4)).rows(index, round=1, rounds=1)
 
 
 def test_partitions_need_no_torch() -> None:

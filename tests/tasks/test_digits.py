@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -8,6 +9,8 @@ import torch
 from hedgerow import tasks
 from hedgerow.errors import Misconfigured
 from hedgerow.task import PooledTask
+
+digits_file = importlib.import_module("hedgerow.tasks.digits")  # the package's `digits` is the function
 
 READY = (tasks.digits, tasks.breast_cancer)
 
@@ -43,6 +46,18 @@ def test_digits_are_the_real_ones_with_pixels_from_0_to_1() -> None:
     assert tasks.digits().labels == tuple("0123456789")
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_digits_are_those_that_scikit_learn_gives_even_if_it_moves_their_file(
+    moved: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # scikit-learn ships no types
+
+    if moved:
+        monkeypatch.setattr("pathlib.Path.exists", lambda path: False)
+    images, labels = digits_file._read()
+    assert np.array_equal(images, load_digits().data) and np.array_equal(labels, load_digits().target)
+
+
 def test_breast_cancer_is_scaled_to_minus_one_to_one() -> None:
     pool = tasks.breast_cancer().pool()
     both = np.concatenate([pool.train.x, pool.test.x])
@@ -53,7 +68,7 @@ def test_breast_cancer_is_scaled_to_minus_one_to_one() -> None:
 
 
 def test_clipping_to_the_published_ranges_moves_no_record_by_more_than_their_rounding() -> None:
-    from sklearn.datasets import load_breast_cancer  # type: ignore[import-untyped]  # scikit-learn ships no types
+    from sklearn.datasets import load_breast_cancer
 
     from hedgerow.tasks.breast_cancer import RANGES
 
@@ -92,6 +107,7 @@ def test_settings_out_of_range_are_refused_at_once(make: type[PooledTask]) -> No
 def test_missing_scikit_learn_is_named_with_what_brings_it(task: str) -> None:
     code = f"""
 import sys
+sys.modules["sklearn"] = None
 sys.modules["sklearn.datasets"] = None
 from hedgerow import tasks
 from hedgerow.errors import Misconfigured

@@ -1,4 +1,4 @@
-"""What a verb says about runs: the envelope's data, the closing words, and the table of `hedgerow ls`."""
+"""What a verb says about runs and sweeps: the envelope's data, the closing words, and the table of `hedgerow ls`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 from hedgerow.errors import HedgerowError, Misconfigured
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder, list_runs
+from hedgerow.simulations.sweeps import Sweep, SweepFolder
+from hedgerow.simulations.sweeps.folder import list_sweeps
 
-__all__ = ["closing_words", "find_run", "run_data", "run_table"]
+__all__ = ["closing_words", "find", "find_run", "run_data", "run_table"]
 
 
 def run_data(run: Run) -> dict[str, Any]:
@@ -44,40 +46,68 @@ def _claim(run: Run) -> dict[str, Any]:
     }
 
 
-def closing_words(run: Run) -> str:
+def closing_words(run: Run | Sweep) -> str:
     return f"report: {run.report}"
 
 
-def find_run(runs: Path, name: str) -> Run:
-    """A run by name or folder; the newest where `name` is empty.
+def find(runs: Path, name: str) -> Run | Sweep:
+    """A run or sweep by name or folder; the newest where `name` is empty.
 
     Raises:
         Misconfigured: E112 with the names that there are.
     """
-    folders = list_runs(runs)
+    folders = _folders(runs)
     if not name:
         if not folders:
             raise Misconfigured("E112", f"there are no runs in '{runs}'", hint="start one with: hedgerow demo")
-        return Run(folders[-1].path)
+        return _opened(folders[-1])
     for path in (Path(name), runs / name):
         if (path / "job.json").exists():
             return Run(path)
+        if (path / "sweep.json").exists():
+            return Sweep(path)
     names = ", ".join(folder.name for folder in folders[-5:])
     hint = f"the newest runs are {names}" if names else "start one with: hedgerow demo"
     raise Misconfigured("E112", f"there is no run '{name}' in '{runs}'", hint=hint)
 
 
+def find_run(runs: Path, name: str) -> Run:
+    """A run by name or folder.
+
+    Raises:
+        Misconfigured: E112 with the names that there are, E113 if it is a sweep.
+    """
+    found = find(runs, name)
+    if isinstance(found, Sweep):
+        hint = f"its runs are listed by: hedgerow ls --runs {found.path / 'cells'}"
+        raise Misconfigured("E113", f"'{name or found.name}' is a sweep, not a run", place=str(found.path), hint=hint)
+    return found
+
+
 def run_table(runs: Path) -> tuple[Mapping[str, Any], str]:
-    """All runs as data and as lines."""
-    rows = [_row(folder) for folder in list_runs(runs)]
+    """All runs and sweeps as data and as lines."""
+    folders = _folders(runs)
+    rows = [_row(folder) if isinstance(folder, RunFolder) else _sweep_row(folder) for folder in folders]
     if not rows:
-        return {"runs": []}, f"no runs in '{runs}'; start one with: hedgerow demo"
-    widths = {key: max(len(row[key]) for row in rows) for key in ("run", "status", "engine")}
+        return {"runs": [], "sweeps": []}, f"no runs in '{runs}'; start one with: hedgerow demo"
+    names = [row.get("run") or row["sweep"] for row in rows]
+    widths = {key: max(len(row[key]) for row in rows) for key in ("status", "engine")}
+    longest = max(map(len, names))
     lines = [
-        "  ".join([*(f"{row[key]:<{width}}" for key, width in widths.items()), _rounds(row), _metric(row)]).rstrip()
-        for row in rows
+        "  ".join([f"{name:<{longest}}", *(f"{row[key]:<{w}}" for key, w in widths.items()), _extent(row)]).rstrip()
+        for name, row in zip(names, rows, strict=True)
     ]
-    return {"runs": rows}, "\n".join(lines)
+    told = {"runs": [row for row in rows if "run" in row], "sweeps": [row for row in rows if "sweep" in row]}
+    return told, "\n".join(lines)
+
+
+def _folders(runs: Path) -> list[RunFolder | SweepFolder]:
+    """Runs and sweeps, oldest first: their names begin with their time."""
+    return sorted([*list_runs(runs), *list_sweeps(runs)], key=lambda folder: folder.path)
+
+
+def _opened(folder: RunFolder | SweepFolder) -> Run | Sweep:
+    return Run(folder.path) if isinstance(folder, RunFolder) else Sweep(folder.path)
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
@@ -98,10 +128,25 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _rounds(row: Mapping[str, Any]) -> str:
-    return f"{row['rounds']:>4} of {row['of']} rounds"
+def _sweep_row(folder: SweepFolder) -> dict[str, Any]:
+    sweep = Sweep(folder.path)
+    return {
+        "sweep": sweep.name,
+        "folder": str(sweep.path),
+        "task": folder.task,
+        "engine": folder.engine,
+        "status": sweep.status,
+        "runs": sweep.done,
+        "of": len(folder.cells),
+        "cells": len(folder.cells) // folder.seeds,
+        "failed": len(sweep.failed),
+    }
 
 
-def _metric(row: Mapping[str, Any]) -> str:
+def _extent(row: Mapping[str, Any]) -> str:
+    """How far it came, and what it reached."""
+    if "sweep" in row:
+        failed = f", {row['failed']} failed" if row["failed"] else ""
+        return f"{row['runs']:>4} of {row['of']} runs{failed}"
     name, value = next(iter(row["final"].items()), ("", None))
-    return f"{name} {value:.3f}" if value is not None else ""
+    return f"{row['rounds']:>4} of {row['of']} rounds  " + (f"{name} {value:.3f}" if value is not None else "")

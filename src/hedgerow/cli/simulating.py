@@ -2,32 +2,107 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hedgerow.cli.demo import DEMO, demo_task, say_nothing, say_twin, with_twins
-from hedgerow.cli.outcome import closing_words, find_run, run_data
-from hedgerow.cli.overriding import command, overridden, read_words
+from hedgerow.cli.outcome import closing_words, run_data
+from hedgerow.cli.overriding import command, memory_bytes, overridden, read_words, scenario_of
 from hedgerow.cli.sitelog import failures_once
 from hedgerow.errors import Misconfigured
 from hedgerow.events import Listener
 from hedgerow.progress import Progress
 from hedgerow.project import Project
-from hedgerow.runs import RunFolder
+from hedgerow.run import Run
 from hedgerow.settings import nearest
 from hedgerow.task import Task
 
-__all__ = ["resume_run", "run_project_locally", "simulate_project"]
+__all__ = ["Asked", "Means", "resume_run", "run_project_locally", "simulate_project", "task_of"]
 
-SIMULATED = ("in-process", "ray")
 REACHES_REAL_SITES = frozenset({"sites", "attack", "attackers", "strength"})
 
 
-def simulate_project(
-    path: Path, engine: str, runs: Path, config: str, scenario: str, *, quiet: bool
-) -> tuple[Mapping[str, Any], str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a run is given to run with, as it was written; no result depends on it."""
+
+    workers: int | None = None
+    memory: str = ""
+    address: str = ""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        return memory_bytes(self.memory)
+
+    def refuse_wrong(self, engine: str) -> None:
+        """Say what cannot be, before anything is written.
+
+        Raises:
+            Misconfigured: E103 for no workers or no size, E105 for an address without Ray.
+        """
+        if self.workers is not None and self.workers < 1:
+            what = f"--workers is {self.workers}, but must be at least 1"
+            raise Misconfigured("E103", what, place="--workers")
+        memory_bytes(self.memory)
+        if self.address and engine != "ray":
+            raise Misconfigured(
+                "E105",
+                f"an address is a Ray cluster's, but the engine is '{engine}'",
+                place="--address",
+                hint="write --engine ray with it",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What stands after `hedgerow sim`, as it was written."""
+
+    path: Path = Path(".")
+    engine: str = "auto"
+    sites: int | None = None
+    seeds: int = 1
+    sweeps: tuple[str, ...] = ()
+    means: Means = Means()
+    config: str = ""
+    scenario: str = ""
+
+    @property
+    def command(self) -> str:
+        """The command itself."""
+        options = [
+            ("--engine", "" if self.engine == "auto" else self.engine),
+            ("--sites", self.sites),
+            ("--seeds", "" if self.seeds == 1 else self.seeds),
+            *(("--sweep", words) for words in self.sweeps),
+            ("--workers", self.means.workers),
+            ("--memory", self.means.memory),
+            ("--address", self.means.address),
+        ]
+        return command("sim", str(self.path), self.config, self.scenario, options)
+
+    def refuse_wrong(self) -> None:
+        """Say what cannot be, before anything is written.
+
+        Raises:
+            Misconfigured: E103 for another engine, and as `Means`.
+        """
+        from hedgerow.simulations.engine import ENGINES
+
+        engines = ["auto", *(name for name in ENGINES if name != "local")]
+        if self.engine not in engines:
+            local = self.engine == "local"
+            near = difflib.get_close_matches(self.engine, engines, 1, 0.6)
+            hint = f"did you mean '{near[0]}'?" if near else "the engines are " + ", ".join(engines)
+            hint = "real servers are started by: hedgerow local" if local else hint
+            raise Misconfigured("E103", f"unknown engine '{self.engine}'", place="--engine", hint=hint)
+        self.means.refuse_wrong(self.engine)
+
+
+def simulate_project(asked: Asked, runs: Path, *, quiet: bool) -> tuple[Mapping[str, Any], str]:
     """Simulate a Hedgerow project, or run another Flower app in this process.
 
     Raises:
@@ -35,24 +110,24 @@ def simulate_project(
     """
     from hedgerow.simulations import simulate
 
-    if engine not in SIMULATED:
-        local = engine == "local"
-        hint = "real servers are started by: hedgerow local" if local else nearest(engine, SIMULATED)
-        raise Misconfigured("E103", f"unknown engine '{engine}'", place="--engine", hint=hint)
-    project = Project.open(path)
+    asked.refuse_wrong()
+    project = Project.open(asked.path)
     task = project.task()
     if task is None:
-        return _foreign(project, engine, config, scenario)
+        return _foreign(project, asked)
     with failures_once():
         run = simulate(
-            overridden(project.job(), "-c", config),
+            overridden(project.job(), "-c", asked.config),
             task,
-            scenario=overridden(project.scenario(), "-s", scenario),
-            engine=engine,
+            scenario=scenario_of(project.scenario(), asked.scenario, asked.sites),
+            engine=asked.engine,
+            workers=asked.means.workers,
+            memory=asked.means.memory_bytes,
+            address=asked.means.address or None,
             runs=runs,
             listeners=_listeners(quiet),
             project=str(project.folder),
-            command=command("sim", str(path), config, scenario, engine),
+            command=asked.command,
         )
     return run_data(run), closing_words(run)
 
@@ -94,70 +169,85 @@ def run_project_locally(
     return run_data(run), closing_words(run)
 
 
-def resume_run(runs: Path, name: str, *, quiet: bool) -> tuple[Mapping[str, Any], str]:
+def resume_run(run: Run, means: Means, *, quiet: bool) -> tuple[Mapping[str, Any], str]:
     """Continue a run that stopped.
 
     Raises:
-        Misconfigured: E113 if the run's code cannot be found again.
+        Misconfigured: E113 if the run's code cannot be found again, and as `Means`.
     """
     from hedgerow.simulations import resume
 
-    found = find_run(runs, name)
+    means.refuse_wrong(run.folder.engine)
+    demo = run.folder.project == DEMO
     with failures_once():
-        if found.folder.project == DEMO:
-            run = resume(found.folder, demo_task(), listeners=_listeners(quiet))
+        run = resume(
+            run.folder,
+            demo_task() if demo else task_of(run.folder.project, run.name, "resume(RunFolder.open(path), task)"),
+            workers=means.workers,
+            memory=means.memory_bytes,
+            address=means.address or None,
+            listeners=_listeners(quiet),
+        )
+        if demo:
             run = with_twins(run, say=say_nothing if quiet else say_twin)
-        else:
-            run = resume(found.folder, _task_of(found.folder), listeners=_listeners(quiet))
     return run_data(run), closing_words(run)
 
 
-def _task_of(folder: RunFolder) -> Task:
-    if not folder.project:
+def task_of(project: str, name: str, call: str) -> Task:
+    """The task of the project that a run or sweep was started from; `call` goes on with it from Python.
+
+    Raises:
+        Misconfigured: E113 if the project is not known, not there, or has no task any more.
+    """
+    if not project:
         raise Misconfigured(
             "E113",
-            "this run was started from Python, so its task is not known here",
-            place=folder.name,
-            hint="continue it with hedgerow.simulations.resume(RunFolder.open(path), task)",
+            "this was started from Python, so its task is not known here",
+            place=name,
+            hint=f"continue it with hedgerow.simulations.{call}",
         )
-    if not Path(folder.project).is_dir():
+    if not Path(project).is_dir():
         raise Misconfigured(
             "E113",
             "the run's project is not there any more",
-            place=folder.project,
-            hint="put it back, or continue with hedgerow.simulations.resume(RunFolder.open(path), task)",
+            place=project,
+            hint=f"put it back, or continue with hedgerow.simulations.{call}",
         )
-    task = Project.open(folder.project).task()
+    task = Project.open(project).task()
     if task is None:
-        raise Misconfigured("E113", "the run's project has no Hedgerow task any more", place=folder.project)
+        raise Misconfigured("E113", "the run's project has no Hedgerow task any more", place=project)
     return task
 
 
-def _foreign(project: Project, engine: str, config: str, scenario: str) -> tuple[Mapping[str, Any], str]:
+def _foreign(project: Project, asked: Asked) -> tuple[Mapping[str, Any], str]:
     """Another Flower app, unmodified, in this process; its own log lines go to stderr."""
     from hedgerow.scenario import Scenario
     from hedgerow.simulations import run_simulation
 
-    if engine != "in-process":
+    if asked.engine not in ("auto", "in-process"):
         raise Misconfigured(
             "E103",
-            f"another Flower app runs in-process here, not on '{engine}'",
+            f"another Flower app runs in-process here, not on '{asked.engine}'",
             place="--engine",
             hint="leave --engine out, or use flwr run",
         )
-    overrides = read_words("-s", scenario)
+    for option, value in (("--workers", asked.means.workers), ("--memory", asked.means.memory)):
+        if value:
+            hint = "leave it out"
+            raise Misconfigured("E105", f"{option} means nothing to another Flower app", place=option, hint=hint)
+    overrides = read_words("-s", asked.scenario)
     for key in overrides.keys() - {"sites"}:
         hint = nearest(key, ["sites"]) if key not in Scenario.keys() else "-s 'sites=5' is what it can take"
         raise Misconfigured("E101", f"'{key}' means nothing to another Flower app", place="-s", hint=hint)
-    settings = overridden(Scenario(sites=project.supernodes()), "-s", scenario)
-    run_config = project.run_config(read_words("-c", config))
+    settings = scenario_of(Scenario(sites=project.supernodes()), asked.scenario, asked.sites)
+    run_config = project.run_config(read_words("-c", asked.config))
     server, client = project.apps()
     start = time.perf_counter()
     with failures_once():
         run_simulation(server, client, settings.sites, run_config=run_config)
     seconds = time.perf_counter() - start
-    data = {"app": project.name, "engine": engine, "sites": settings.sites, "seconds": round(seconds, 3)}
-    return data, f"{project.name}: {settings.sites} sites in {seconds:.1f} s, engine {engine}"
+    data = {"app": project.name, "engine": "in-process", "sites": settings.sites, "seconds": round(seconds, 3)}
+    return data, f"{project.name}: {settings.sites} sites in {seconds:.1f} s, engine in-process"
 
 
 def _listeners(quiet: bool) -> Sequence[Listener]:

@@ -6,7 +6,7 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,23 @@ import click
 import typer
 
 import hedgerow
+from hedgerow.cli.again import RUNS, resume_command, resume_new
 from hedgerow.cli.answer import INTERRUPTED, answer, fail
+from hedgerow.cli.options import (
+    Address,
+    Engine,
+    JobWords,
+    Json,
+    Memory,
+    ProjectPath,
+    RunName,
+    Runs,
+    ScenarioWords,
+    Seeds,
+    Sites,
+    Sweeps,
+    Workers,
+)
 from hedgerow.errors import CODES
 
 __all__ = ["app", "run"]
@@ -28,22 +44,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-# Arguments are explained in each verb's words, and defaults in the help itself: what Typer makes of them depends on the
-# versions of click and rich (a lost help, a stray backslash).
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON envelope on stdout and nothing else.")]
-Runs = Annotated[
-    Path, typer.Option("--runs", help="The folder of the runs; 'runs' where left out.", show_default=False)
-]
-JobWords = Annotated[
-    str, typer.Option("-c", "--config", metavar="WORDS", help="Change the job: 'rounds=5 privacy.epsilon=2'.")
-]
-ScenarioWords = Annotated[
-    str, typer.Option("-s", "--scenario", metavar="WORDS", help="Change the scenario: 'sites=100 attackers=0'.")
-]
-ProjectPath = Annotated[Path, typer.Argument(metavar="[PATH]", hidden=True)]
-RunName = Annotated[str, typer.Argument(metavar="[RUN]", hidden=True)]
-
-HERE, RUNS = Path("."), Path("runs")
+HERE = Path(".")
 
 
 def run() -> None:
@@ -114,7 +115,7 @@ def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "",
         )
         return run_data(finished), closing_words(finished)
 
-    answer(json, work, again=_resume_new(runs))
+    answer(json, work, again=resume_new(runs))
 
 
 @app.command()
@@ -168,10 +169,13 @@ def check(path: ProjectPath = HERE, config: JobWords = "", scenario: ScenarioWor
 @app.command()
 def sim(
     path: ProjectPath = HERE,
-    engine: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="'in-process', the default, or 'ray' (extra 'ray').", show_default=False),
-    ] = "in-process",
+    engine: Engine = "auto",
+    sites: Sites = None,
+    seeds: Seeds = 1,
+    sweep: Sweeps = None,
+    workers: Workers = None,
+    memory: Memory = "",
+    address: Address = "",
     runs: Runs = RUNS,
     config: JobWords = "",
     scenario: ScenarioWords = "",
@@ -183,11 +187,24 @@ def sim(
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
-        from hedgerow.cli.simulating import simulate_project
+        from hedgerow.cli.simulating import Asked, Means, simulate_project
+        from hedgerow.cli.sweeping import sweep_project
 
-        return simulate_project(path, engine, runs, config, scenario, quiet=json)
+        asked = Asked(
+            path=path,
+            engine=engine,
+            sites=sites,
+            seeds=seeds,
+            sweeps=tuple(sweep or ()),
+            means=Means(workers=workers, memory=memory, address=address),
+            config=config,
+            scenario=scenario,
+        )
+        if asked.sweeps or seeds != 1:
+            return sweep_project(asked, runs, quiet=json)
+        return simulate_project(asked, runs, quiet=json)
 
-    answer(json, work, again=_resume_new(runs))
+    answer(json, work, again=resume_new(runs))
 
 
 @app.command()
@@ -205,12 +222,12 @@ def local(
 
         return run_project_locally(path, runs, config, scenario, quiet=json)
 
-    answer(json, work, again=_resume_new(runs))
+    answer(json, work, again=resume_new(runs))
 
 
 @app.command("ls")
 def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
-    """List the runs, the newest last."""
+    """List the runs and sweeps, the newest last."""
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.outcome import run_table
@@ -229,14 +246,18 @@ def report(
 ) -> None:
     """Draw a run's report again from its events.
 
-    RUN is a run's name or folder, the newest where left out. OTHERS are runs to set beside it.
+    RUN is a run's or a sweep's name or folder, the newest where left out. OTHERS are runs to set beside a run.
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
-        from hedgerow.cli.outcome import find_run
+        from hedgerow.cli.outcome import find, find_run
+        from hedgerow.cli.sweeping import report_sweep
         from hedgerow.report import write_report
+        from hedgerow.run import Run
 
-        run = find_run(runs, run_name)
+        run = find(runs, run_name)
+        if not isinstance(run, Run):
+            return report_sweep(run, others or ())
         page = write_report(run.path, [find_run(runs, other).path for other in others or ()])
         return {"run": run.name, "report": str(page)}, str(page)
 
@@ -244,35 +265,29 @@ def report(
 
 
 @app.command()
-def resume(run_name: RunName = "", runs: Runs = RUNS, json: Json = False) -> None:
-    """Continue a run from its last checkpoint.
+def resume(
+    run_name: RunName = "",
+    workers: Workers = None,
+    memory: Memory = "",
+    address: Address = "",
+    runs: Runs = RUNS,
+    json: Json = False,
+) -> None:
+    """Continue a run or a sweep from its last checkpoint.
 
-    RUN is a run's name or folder, the newest where left out. The result is the same as without the stop.
+    RUN is a run's or a sweep's name or folder, the newest where left out. The result is the same as without the stop.
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
-        from hedgerow.cli.simulating import resume_run
+        from hedgerow.cli.outcome import find
+        from hedgerow.cli.simulating import Means, resume_run
+        from hedgerow.cli.sweeping import resume_sweep_of
+        from hedgerow.run import Run
 
-        return resume_run(runs, run_name, quiet=json)
+        means = Means(workers=workers, memory=memory, address=address)
+        found = find(runs, run_name)
+        if isinstance(found, Run):
+            return resume_run(found, means, quiet=json)
+        return resume_sweep_of(found, means, runs, quiet=json)
 
-    answer(json, work, again=lambda: _resume(runs, run_name))
-
-
-def _resume_new(runs: Path) -> Callable[[], str]:
-    """The command that goes on with the run that is made from now on; empty if none is."""
-    before = _names(runs)
-
-    def command() -> str:
-        made = sorted(_names(runs) - before)
-        return _resume(runs, made[-1]) if made else ""
-
-    return command
-
-
-def _resume(runs: Path, name: str) -> str:
-    words = ["hedgerow", "resume"] + ([name] if name else [])
-    return shlex.join(words + (["--runs", str(runs)] if runs != RUNS else []))
-
-
-def _names(runs: Path) -> set[str]:
-    return {path.parent.name for path in runs.glob("*/job.json")}
+    answer(json, work, again=lambda: resume_command(runs, run_name))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from hedgerow.report.beside import Beside, comparable, lower_is_better
 from hedgerow.report.content import Answer, Mark, Note
-from hedgerow.report.numbers import capital, delta, epsilon, measured, percent, plural, span
+from hedgerow.report.numbers import capital, count, delta, epsilon, measured, percent, plural, span
 from hedgerow.report.summary import Evaluation, RunSummary, Site
 from hedgerow.settings import Scalar
 
@@ -65,15 +65,15 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
         text = f"No attacker is known in this run, so the defence was not put to the test. {_defence_in_words(run)}"
         text += f" {plural(not_counted, 'reply', 'replies')} rejected, left out or missing.{failures}"
         return _unknown(question, "Not tested", text)
-    text = f"{attackers} of {plural(sites, 'site')} attacked ({attack}); "
-    figure, unit = f"{attackers} of {sites}", "sites attacked"
+    text = f"{count(attackers)} of {plural(sites, 'site')} attacked ({attack}); "
+    figure, unit = f"{count(attackers)} of {count(sites)}", "sites attacked"
     if defence.hostile_sites and defence.hostile_received:
-        excluded, received = defence.hostile_excluded, defence.hostile_received
+        excluded, received = count(defence.hostile_excluded), count(defence.hostile_received)
         figure, unit = f"{excluded} of {received}", "hostile updates excluded"
-        honest = f"{defence.honest_excluded} of {defence.honest_received} honest ones too"
-        honest = honest if defence.honest_excluded else f"and no honest one of {defence.honest_received}"
+        honest = f"{count(defence.honest_excluded)} of {count(defence.honest_received)} honest ones too"
+        honest = honest if defence.honest_excluded else f"and no honest one of {count(defence.honest_received)}"
         text += f"{excluded} of {received} hostile updates excluded, {honest}."
-        if not excluded and run.job.get("aggregate.rule") in _OUTVOTING:
+        if not defence.hostile_excluded and run.job.get("aggregate.rule") in _OUTVOTING:
             text += " This rule outvotes hostile updates rather than excluding them."
         if defence.hostile_weight:
             text += f" Hostile updates had {percent(defence.hostile_weight)} of the aggregate's weight."

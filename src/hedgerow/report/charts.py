@@ -143,7 +143,7 @@ def shortened(text: str, length: int) -> str:
 def _whole_ticks(first: float, last: float) -> tuple[tuple[float, str], ...]:
     if last - first < 1:
         return ((first, f"{first:.0f}"),)
-    return tuple((value, text) for value, text in ticks(first, last, lambda v: f"{v:.0f}") if value == round(value))
+    return tuple((value, text) for value, text in ticks(first, last, lambda v: f"{v:,.0f}") if value == round(value))
 
 
 def _short(value: float) -> str:

@@ -1,7 +1,7 @@
 """Reading one field of one event, whatever an old version or a foreign app wrote there."""
 
-import math
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 from hedgerow.report.summary import Interval
@@ -27,13 +27,18 @@ def number(raw: Raw, key: str) -> float | None:
     (3.0, None, None)
     """
     value = raw.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if type(value) is float and isfinite(value):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
         return None
     return float(value)
 
 
 def whole(raw: Raw, key: str) -> int | None:
     """The whole number under a key, or None; a count beyond what a double holds exactly is none."""
+    exact = raw.get(key)
+    if type(exact) is int and -MOST <= exact <= MOST:
+        return exact
     value = number(raw, key)
     return None if value is None or abs(value) > MOST else int(value)
 
@@ -41,12 +46,16 @@ def whole(raw: Raw, key: str) -> int | None:
 def texts(raw: Raw, key: str) -> tuple[str, ...]:
     """The texts of a list."""
     value = raw.get(key)
+    if isinstance(value, list) and set(map(type, value)) <= {str}:
+        return tuple(value)
     return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else ()
 
 
 def wholes(raw: Raw, key: str) -> tuple[int, ...]:
     """The whole numbers of a list."""
     value = raw.get(key)
+    if isinstance(value, list) and set(map(type, value)) == {int} and -MOST <= min(value) and max(value) <= MOST:
+        return tuple(value)
     items = value if isinstance(value, list) else []
     found = (whole({"item": item}, "item") for item in items)
     return tuple(item for item in found if item is not None)
@@ -55,6 +64,8 @@ def wholes(raw: Raw, key: str) -> tuple[int, ...]:
 def numbers(raw: Raw, key: str) -> dict[str, float]:
     """The finite numbers of a table, others left out."""
     value = raw.get(key)
+    if isinstance(value, dict) and set(map(type, value.values())) == {float} and all(map(isfinite, value.values())):
+        return value
     found = {name: number(value, name) for name in value} if isinstance(value, Mapping) else {}
     return {name: item for name, item in found.items() if item is not None}
 

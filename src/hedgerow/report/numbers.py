@@ -7,6 +7,7 @@
 """
 
 import math
+from collections.abc import Sequence
 
 __all__ = [
     "capital",
@@ -17,9 +18,11 @@ __all__ = [
     "measured",
     "percent",
     "plural",
+    "quantile",
     "significant",
     "size",
     "span",
+    "spoken",
 ]
 
 
@@ -124,6 +127,34 @@ def duration(seconds: float) -> str:
         return f"{significant(seconds)} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def spoken(seconds: float) -> str:
+    """A long time span in its two largest units, as a sentence has it.
+
+    >>> spoken(533_000), spoken(7260), spoken(60), spoken(1.5)
+    ('6 days 4 hours', '2 hours 1 minute', '1 minute', '1.50 seconds')
+    """
+    if seconds < 60:
+        return f"{significant(seconds)} seconds"
+    left = round(seconds)
+    words: list[str] = []
+    for noun, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1)):
+        number, left = divmod(left, length)
+        words += [plural(number, noun)] if number or words else []
+    return " ".join(word for word in words[:2] if not word.startswith("0 "))
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """The value below which a share of the ordered values lies, between two of them where it must be.
+
+    >>> quantile([1.0, 2.0, 4.0], 0.5), quantile([1.0, 2.0, 4.0], 0.75)
+    (2.0, 3.0)
+    """
+    at = share * (len(ordered) - 1)
+    low = math.floor(at)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (at - low) * (ordered[high] - ordered[low])
 
 
 def _decimals(value: float, low: float, high: float) -> int:

@@ -6,12 +6,16 @@ from hedgerow.report.answers import NOT_A_RELEASE
 from hedgerow.report.beside import Beside
 from hedgerow.report.charts import Series, lines, thinned
 from hedgerow.report.content import Fact, Figure, Note, Section, Table
+from hedgerow.report.histogram import binned, histogram, in_the_middle
+from hedgerow.report.method import clipping_in_words
 from hedgerow.report.numbers import capital, count, delta, epsilon, measured, plural, significant
 from hedgerow.report.roc import Ceiling, Curve, roc_chart
-from hedgerow.report.summary import Budget, Leak, RunSummary
-from hedgerow.report.training import MOST_ROWS
+from hedgerow.report.sites import left_out
+from hedgerow.report.summary import MANY, Budget, Leak, RunSummary
 
 __all__ = ["leakage", "privacy"]
+
+TELLING = 20  # results on single sites that have a row where there are too many
 
 _TRUST = (
     "Each site trusts its own machine and the software on it. Noise is added there, before an update leaves, so the "
@@ -51,6 +55,7 @@ def privacy(run: RunSummary) -> Section:
         ),
         Fact(name="steps", text=_range(plans, "steps")),
         Fact(name="clip", text=f"{_range(plans, 'clip')} (L2 norm of one record's gradient)"),
+        *(Fact(name="clipped by", text=clipping_in_words(each)) for each in run.trained if each.private),
         Fact(name="noise multiplier", text=_range(plans, "noise_multiplier")),
         Fact(name="random source", text=_each(plans, lambda p: p.randomness)),
         Fact(name="who is trusted", text=_TRUST),
@@ -88,18 +93,19 @@ def leakage(run: RunSummary, others: Sequence[Beside]) -> Section | None:
     if not curves:
         return None
     gates = tuple(Note(text=f"Release gate {gate.text}", grave=not gate.passed) for gate in run.gates)
-    tables = [_leak_table(run.leaks)] if run.leaks else []
+    shown = _telling(run.leaks)
+    tables = [_leak_table(shown)] if run.leaks else []
     lead = (
         "Someone with the final model tries to tell training records (members) from others. The TPR at 1 % is the true "
         "positive rate when 1 % of the others are wrongly accused. All of it is a floor: stronger attacks may find "
         "more. Each interval stands alone: among many sites one exceeds its interval by chance."
     )
-    if len(run.leaks) > MOST_ROWS:
-        gates = (*gates, Note(text=f"{MOST_ROWS} of {len(run.leaks)} results are shown; report.json has them all."))
+    if len(shown) < len(run.leaks):
+        gates = (*gates, Note(text=left_out(len(shown), len(run.leaks), "results")))
     rough = sorted({at.note for leak in run.leaks for at in leak.tpr if at.note})
     gates = (*gates, *(Note(text=f"Marked rough: {note[:1].lower()}{note[1:]}") for note in rough))
     drawn = [curve for curve in curves if curve.leak.roc]
-    figures = (_roc_figure(run, drawn),) if drawn else ()
+    figures = ((_roc_figure(run, drawn),) if drawn else ()) + _spread_figure(run.leaks)
     terms = ("membership attack", "AUC", "true positive rate")
     return Section(
         name="leakage", title="Leakage", lead=lead, figures=figures, tables=tuple(tables), notes=gates, terms=terms
@@ -162,6 +168,27 @@ def _roc_figure(run: RunSummary, curves: Sequence[Curve]) -> Figure:
     return Figure(name="roc", title=title, caption=caption, svg=picture, table=table, legend=tuple(legend), wide=True)
 
 
+def _telling(leaks: Sequence[Leak]) -> Sequence[Leak]:
+    """All results; of thousands, those on all sites together and the strongest on single sites."""
+    if len(leaks) <= MANY:
+        return leaks
+    overall = [leak for leak in leaks if leak.scope == "all sites"][:MANY]
+    single = sorted((leak for leak in leaks if leak.scope != "all sites"), key=lambda leak: -leak.auc.value)
+    return [*overall, *single[:TELLING]]
+
+
+def _spread_figure(leaks: Sequence[Leak]) -> tuple[Figure, ...]:
+    values = [leak.auc.value for leak in leaks if leak.scope != "all sites"]
+    if len(leaks) <= MANY or not values:
+        return ()
+    title = "What the attacks gained on single sites"
+    caption = in_the_middle(values, measured) + " An attack that only guesses is at 0.5 in the middle."
+    picture, table = histogram(
+        "aucs", title, caption, binned(values), across="AUC on one site", text=lambda v: f"{v:g}"
+    )
+    return (Figure(name="aucs", title=title, caption=caption, svg=picture, table=table),)
+
+
 def _leak_table(leaks: Sequence[Leak]) -> Table:
     rates = sorted({at.fpr for leak in leaks for at in leak.tpr})
     rows = tuple(
@@ -174,7 +201,7 @@ def _leak_table(leaks: Sequence[Leak]) -> Table:
             count(k.members),
             count(k.nonmembers),
         )
-        for k in leaks[:MOST_ROWS]
+        for k in leaks
     )
     return Table(
         caption="One row per attack and scope, with 95 % intervals.",

@@ -3,16 +3,20 @@
 from collections.abc import Mapping
 
 from hedgerow.report.content import Fact, Section
+from hedgerow.report.method import trained_in_words
+from hedgerow.report.numbers import count
 from hedgerow.report.summary import RunSummary
 from hedgerow.settings import Scalar
 from hedgerow.tomltext import toml_literal
 
 __all__ = ["reproducing"]
 
+MOST_NAMES = 20  # of attackers, where there are thousands of sites
+
 
 def reproducing(run: RunSummary) -> Section:
     """The job and the scenario as TOML, the digest, the seed, the versions, the command."""
-    facts = []
+    facts = [Fact(name="how it was trained", text=trained_in_words(each)) for each in run.trained]
     if run.job_digest:
         facts.append(Fact(name="job digest", text=run.job_digest, code=True))
     if "seed" in run.scenario:
@@ -24,7 +28,11 @@ def reproducing(run: RunSummary) -> Section:
             Fact(name="versions", text=", ".join(f"{name} {version}" for name, version in run.versions.items()))
         )
     if run.attacker_sites:
-        facts.append(Fact(name="attacking sites", text=", ".join(run.attacker_sites)))
+        named = run.attacker_sites[:MOST_NAMES] if run.many else run.attacker_sites
+        more = (
+            f" and {count(len(run.attacker_sites) - len(named))} more" if len(named) < len(run.attacker_sites) else ""
+        )
+        facts.append(Fact(name="attacking sites", text=", ".join(named) + more))
     code = []
     if run.command:
         code.append(Fact(name="The command", text=run.command, code=True))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hedgerow.settings import Scalar
 
 __all__ = [
+    "MANY",
     "Budget",
     "BudgetRange",
     "Defence",
@@ -18,7 +19,10 @@ __all__ = [
     "RunSummary",
     "Site",
     "TprAt",
+    "Trained",
 ]
+
+MANY = 200  # sites up to which each has its row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +48,42 @@ class Reason:
 class Round:
     """One round that counts. `void` is empty for a round that released a model.
 
-    Update norms (L2) are summed up over the sites whose update arrived: lowest, median, highest, and the median of the
-    sites known to attack.
+    `answered` sites sent an update that arrived, usable or not. Update norms (L2) are summed up over these: lowest,
+    median, highest, the ends between which nine of ten lie, and the median of the sites known to attack. `clock` is
+    the simulated time at the round's end, in seconds, where the engine simulated time.
     """
 
     number: int
     accepted: int
     rejected: int
+    answered: int
     void_code: str
     void: str
     norm_low: float | None
+    norm_inner_low: float | None
     norm_median: float | None
+    norm_inner_high: float | None
     norm_high: float | None
     norm_hostile: float | None
     step_norm: float | None
     seconds: Mapping[str, float]
     bytes_down: int
     bytes_up: int
+    clock: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """How an engine trained the sites, as the event `engine-chosen` tells it; see `hedgerow.events.EngineChosen`."""
+
+    engine: str
+    path: str
+    reason: str
+    private: str
+    difference: float | None
+    workers: int
+    chunk: int
+    device: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +204,7 @@ class RunSummary:
     run: str
     task: str
     engine: str
+    trained: tuple[Trained, ...]
     status: str
     code: str
     reason: str
@@ -211,6 +235,16 @@ class RunSummary:
     def released(self) -> int:
         """How many rounds released a model."""
         return sum(not entry.void for entry in self.rounds)
+
+    @property
+    def many(self) -> bool:
+        """Whether there are more sites than a reader would go through one by one."""
+        return max(self.enrolled or 0, len(self.sites)) > MANY
+
+    @property
+    def simulated_seconds(self) -> float | None:
+        """How long the run took on the simulated clock, or None where no engine simulated time."""
+        return next((entry.clock for entry in reversed(self.rounds) if entry.clock is not None), None)
 
     @property
     def final(self) -> Evaluation | None:

@@ -1,18 +1,17 @@
-"""The sections about the training itself: runs side by side, rounds, sites, cost."""
+"""The sections about the training itself: runs side by side, rounds, cost."""
 
 from collections.abc import Sequence
 
 from hedgerow.report.beside import Beside, comparable
 from hedgerow.report.charts import Bar, Series, bars, columns, lines, thinned
-from hedgerow.report.content import Fact, Figure, Note, Section, Table
+from hedgerow.report.content import Fact, Figure, Section, Table
 from hedgerow.report.numbers import capital, count, duration, epsilon, measured, percent, plural, significant, size
-from hedgerow.report.summary import Evaluation, Round, RunSummary, Site
+from hedgerow.report.sites import left_out
+from hedgerow.report.summary import Evaluation, Round, RunSummary
 
-__all__ = ["MOST_ROWS", "cost", "rounds", "side_by_side", "sites"]
+__all__ = ["cost", "rounds", "side_by_side"]
 
-MOST_ROWS = 200
-MOST_BARS = 20
-_EVERYTHING = "report.json has them all"
+MOST_ROUNDS = 200
 
 
 def side_by_side(run: RunSummary, others: Sequence[Beside]) -> Section | None:
@@ -46,35 +45,6 @@ def rounds(run: RunSummary, others: Sequence[Beside]) -> Section:
         lead = "No round was closed in this run's log."
     terms = ("update", "norm") if run.rounds else ()
     return Section(name="rounds", title="Rounds", lead=lead, figures=tuple(figures), terms=terms)
-
-
-def sites(run: RunSummary) -> Section | None:
-    """What each site contributed, and what became of it."""
-    if not run.sites:
-        return None
-    total = sum(site.train or 0 for site in run.sites)
-    shown = run.sites[:MOST_ROWS]
-    hostile = any(site.hostile for site in run.sites)
-    head = (
-        "site",
-        *(("attacked",) if hostile else ()),
-        "records",
-        "share",
-        "accepted",
-        "rejected",
-        "why",
-        "ε spent",
-        "last seen",
-    )
-    rows = tuple(_site_row(site, total, hostile) for site in shown)
-    first = 2 if hostile else 1
-    numeric = frozenset({first, first + 1, first + 2, first + 3, first + 5, first + 6})
-    table = Table(caption="One row per site.", head=head, rows=rows, numeric=numeric)
-    figures = _budget_figure(run.sites)
-    notes = (Note(text=_left_out(len(shown), len(run.sites), "sites")),) if len(shown) < len(run.sites) else ()
-    lead = f"{plural(len(run.sites), 'site')}" + (f" with {plural(total, 'training record')}." if total else ".")
-    lead += " Rejected are bad replies, silent sites, and what the rule left out, which is no proof of an attack."
-    return Section(name="sites", title="Sites", lead=lead, figures=figures, tables=(table,), notes=notes)
 
 
 def cost(run: RunSummary) -> Section | None:
@@ -142,7 +112,8 @@ def _progress_figure(run: RunSummary, others: Sequence[Beside]) -> Figure:
 
 def _norm_figure(run: RunSummary) -> Figure:
     known = [e for e in run.rounds if e.norm_median is not None]
-    band = tuple((float(e.number), e.norm_low or 0.0, e.norm_high or 0.0) for e in known)
+    ends = [(e.norm_inner_low, e.norm_inner_high) if run.many else (e.norm_low, e.norm_high) for e in known]
+    band = tuple((float(e.number), low or 0.0, high or 0.0) for e, (low, high) in zip(known, ends, strict=True))
     series = [
         Series(name="median update", points=tuple((float(e.number), e.norm_median or 0.0) for e in known), band=band)
     ]
@@ -166,11 +137,13 @@ def _norm_figure(run: RunSummary) -> Figure:
     )
     legend = tuple((f"s{k}", entry.name) for k, entry in enumerate(series))
     caption = "The band reaches from the shortest to the longest update of a round."
+    if run.many:
+        caption = "The band holds nine of ten updates of a round; the shortest and the longest are in the table."
     return Figure(name="norms", title=title, caption=caption, svg=picture, table=table, legend=legend)
 
 
 def _admission_figure(run: RunSummary) -> Figure:
-    shown = run.rounds[-MOST_ROWS:]
+    shown = run.rounds[-MOST_ROUNDS:]
     heights = [(entry.accepted, entry.rejected, int(bool(entry.void))) for entry in shown]
     title = "Updates accepted and rejected"
     accepted, rejected = sum(e.accepted for e in run.rounds), sum(e.rejected for e in run.rounds)
@@ -185,50 +158,9 @@ def _admission_figure(run: RunSummary) -> Figure:
     )
     caption = f"{description} Rejected: bad replies, silent sites, and what the rule left out."
     caption += " A ✕ marks a round that released nothing." if any(e.void for e in shown) else ""
-    caption += f" {_left_out(len(shown), len(run.rounds), 'rounds')}" if len(shown) < len(run.rounds) else ""
+    caption += f" {left_out(len(shown), len(run.rounds), 'rounds')}" if len(shown) < len(run.rounds) else ""
     legend = (("box", "accepted"), ("out", "rejected"))
     return Figure(name="admission", title=title, caption=caption, svg=picture, table=table, legend=legend)
-
-
-def _budget_figure(all_sites: Sequence[Site]) -> tuple[Figure, ...]:
-    known = [site for site in all_sites if site.spent is not None and site.limit and site.planned]
-    if not known:
-        return ()
-    shown = sorted(known, key=lambda site: (-(site.spent or 0.0), site.name))[:MOST_BARS]
-    items = [
-        Bar(name=s.name, value=s.spent or 0.0, limit=s.limit, text=f"{epsilon(s.spent or 0.0)} of {s.limit:g}")
-        for s in shown
-    ]
-    title = "ε spent of its limit"
-    top = shown[0]
-    description = f"Site {top.name} spent the most: {epsilon(top.spent or 0.0)} of {top.limit:g}."
-    rows = tuple(
-        (s.name, epsilon(s.spent or 0.0), f"{s.limit:g}", percent((s.spent or 0.0) / (s.limit or 1.0))) for s in shown
-    )
-    table = Table(
-        caption="One row per site.", head=("site", "ε spent", "limit", "share"), rows=rows, numeric=frozenset({1, 2, 3})
-    )
-    caption = "The upright mark is the limit."
-    if len(shown) < len(known):
-        caption += f" The {len(shown)} that spent the most of {len(known)} sites; {_EVERYTHING}."
-    picture = bars("budget", title, description, items)
-    return (Figure(name="budget", title=title, caption=caption, svg=picture, table=table),)
-
-
-def _site_row(site: Site, total: int, hostile: bool) -> tuple[str, ...]:
-    why = "; ".join(f"{r.code} {r.text} ({r.count}×)".strip() for r in site.reasons[:3])
-    spent = epsilon(site.spent) if site.spent is not None and site.planned else "–"
-    return (
-        site.name,
-        *((("yes" if site.hostile else "no"),) if hostile else ()),
-        count(site.train) if site.train is not None else "–",
-        percent(site.train / total) if site.train is not None and total else "–",
-        str(site.accepted),
-        str(site.rejected),
-        why or "–",
-        spent,
-        f"round {site.last_round}" if site.last_round is not None else "never",
-    )
 
 
 def _reached(run: RunSummary) -> tuple[str, str, str]:
@@ -258,7 +190,3 @@ def _figure(value: float | None) -> str:
 
 def _void(entry: Round) -> str:
     return f"{entry.void_code} {entry.void}".strip() if entry.void else "–"
-
-
-def _left_out(shown: int, known: int, noun: str) -> str:
-    return f"{shown} of {known} {noun} are shown here; {_EVERYTHING}."

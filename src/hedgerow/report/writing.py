@@ -1,6 +1,5 @@
 """From run folders to `report.html` and `report.json`, written whole or not at all."""
 
-import dataclasses
 import functools
 import json
 import re
@@ -14,14 +13,16 @@ from hedgerow.disk import write_whole
 from hedgerow.errors import HedgerowError, Misconfigured
 from hedgerow.report.answers import answers, notes
 from hedgerow.report.beside import Beside, beside
-from hedgerow.report.content import TERMS, Note, Section, defined
+from hedgerow.report.conditions import conditions, simulated_time
+from hedgerow.report.content import TERMS, Answer, Note, Section, defined
 from hedgerow.report.numbers import duration, plural
 from hedgerow.report.parsing import load_run
 from hedgerow.report.protection import leakage, privacy
 from hedgerow.report.reproducing import reproducing
+from hedgerow.report.sites import sites
 from hedgerow.report.split import data
 from hedgerow.report.summary import RunSummary
-from hedgerow.report.training import cost, rounds, side_by_side, sites
+from hedgerow.report.training import cost, rounds, side_by_side
 
 if TYPE_CHECKING:
     import jinja2
@@ -47,7 +48,8 @@ def write_report(folder: Path, others: Sequence[Path] = ()) -> Path:
     run = load_run(folder)
     twins, missing = _twins(folder / "twins")
     stand = beside(run, twins, [load_run(other) for other in others])
-    page, numbers = _page(run, stand, missing), _json(run, stand, missing)
+    asked = answers(run, stand)
+    page, numbers = _page(run, stand, asked, missing), _json(run, stand, asked, missing)
     for name, text in (("report.json", numbers), ("report.html", page)):
         write_whole(folder / name, text.encode(errors="replace"), durable=False, mode=0o644)
     return folder / "report.html"
@@ -64,11 +66,11 @@ def _twins(folder: Path) -> tuple[list[RunSummary], list[Note]]:
     return found, missing
 
 
-def _page(run: RunSummary, others: Sequence[Beside], missing: Sequence[Note]) -> str:
-    asked = answers(run, others)
+def _page(run: RunSummary, others: Sequence[Beside], asked: Sequence[Answer], missing: Sequence[Note]) -> str:
     chosen = (
         side_by_side(run, others),
         rounds(run, others),
+        conditions(run, others),
         sites(run),
         privacy(run),
         leakage(run, others),
@@ -99,23 +101,26 @@ def _subtitle(run: RunSummary) -> tuple[str, ...]:
     )
     known = run.started is not None and 0 <= run.started < YEAR_10000
     started = time.strftime("%d %b %Y, %H:%M UTC", time.gmtime(run.started)) if known else ""
-    took = duration(run.seconds) if run.seconds is not None else ""
+    took = simulated_time(run) or (duration(run.seconds) if run.seconds is not None else "")
     parts = (run.task, run.engine, plural(number, "site") if number else "", rounds_of, started, took)
     return tuple(part for part in parts if part)
 
 
-def _json(run: RunSummary, others: Sequence[Beside], missing: Sequence[Note]) -> str:
+def _json(run: RunSummary, others: Sequence[Beside], asked: Sequence[Answer], missing: Sequence[Note]) -> str:
     content = {
         "schema_version": SCHEMA_VERSION,
         "hedgerow": __version__,
-        "answers": [
-            {**dataclasses.asdict(answer), "mark": answer.mark.name.lower()} for answer in answers(run, others)
-        ],
-        "notes": [dataclasses.asdict(note) for note in (*notes(run), *missing)],
-        "run": dataclasses.asdict(run),
-        "beside": [dataclasses.asdict(other) for other in others],
+        "answers": [{**_as_table(answer), "mark": answer.mark.name.lower()} for answer in asked],
+        "notes": (*notes(run), *missing),
+        "run": run,
+        "beside": others,
     }
-    return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+    return json.dumps(content, default=_as_table, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
+
+
+def _as_table(thing: object) -> dict[str, object]:
+    """A frozen dataclass as a table, without the copies that `dataclasses.asdict` makes."""
+    return {name: getattr(thing, name) for name in type(thing).__dataclass_fields__}  # type: ignore[attr-defined]
 
 
 @functools.cache

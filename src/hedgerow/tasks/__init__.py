@@ -5,6 +5,7 @@
 '3'
 """
 
+from hedgerow.tasks.arrayfile import to_float32
 from hedgerow.tasks.arrays import ArrayTask, arrays, hold_out
 from hedgerow.tasks.breast_cancer import breast_cancer
 from hedgerow.tasks.digits import digits
@@ -27,4 +28,5 @@ __all__ = [
     "mlp",
     "small_cnn",
     "table",
+    "to_float32",
 ]

@@ -2,80 +2,21 @@
 
 from __future__ import annotations
 
-import lzma
-import zipfile
-import zlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from hedgerow.errors import Misconfigured
-from hedgerow.splitmix import splitmix
-from hedgerow.task import Data, PooledTask, Split
-from hedgerow.tasks.models import mlp, small_cnn
+from hedgerow.task import Split
+from hedgerow.tasks.arrayfile import ArraySource, MappedFile, blocks
+from hedgerow.tasks.arraytask import ArrayTask, Model, are_images, hold_out
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["ArrayTask", "arrays", "hold_out"]
+__all__ = ["ArrayTask", "Model", "arrays", "hold_out"]
 
 Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
-Rows = np.ndarray[tuple[int], np.dtype[np.int64]]
-Model = Callable[[], "torch.nn.Module"]
 
-UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
-
-
-class ArrayTask(PooledTask):
-    """Records in memory. Without a `model`, a small CNN for images (n, 1 or 3, h, w), else an MLP of 64 hidden units.
-
-    The held-out records are those of `hold_out(y, test_fraction)`; `column` (n,) names the site of each record.
-
-    Raises:
-        Misconfigured: E103 as `hold_out`, E125 if a site's records are all held out.
-    """
-
-    def __init__(
-        self,
-        records: Split,
-        *,
-        name: str,
-        labels: tuple[str, ...],
-        test_fraction: float,
-        column: Array | None = None,
-        model: Model | None = None,
-    ) -> None:
-        train, test = hold_out(records.y, test_fraction)
-        lost = np.empty(0) if column is None else np.setdiff1d(column, column[train])
-        if len(lost):
-            raise Misconfigured(
-                "E125",
-                f"every record of site '{lost[0]}' is held out, so it has none to train on",
-                place=name,
-                hint="remove that site's records, or lower test_fraction",
-            )
-        self.name = name
-        self.labels = labels
-        self._pool = Data(records.take(train), records.take(test))
-        self._column = None if column is None else column[train]
-        self._model = model
-        self._shape = records.x.shape[1:]
-
-    def model(self) -> torch.nn.Module:
-        if self._model is not None:
-            return self._model()
-        if _are_images(self._shape):
-            return small_cnn(self._shape[0], (self._shape[1], self._shape[2]), len(self.labels))
-        return mlp(int(np.prod(self._shape)), (64,), len(self.labels))
-
-    def pool(self) -> Data:
-        return self._pool
-
-    @property
-    def column(self) -> Array | None:
-        return self._column
+HELD_OUT = 0.2  # of each label, unless stated
 
 
 def arrays(
@@ -86,133 +27,79 @@ def arrays(
     site: str | None = None,
     labels: tuple[str, ...] = (),
     scale: float = 1.0,
-    test_fraction: float = 0.2,
+    test_fraction: float | None = None,
+    mapped: bool | None = None,
     model: Model | None = None,
 ) -> ArrayTask:
     """A task from an `.npz` file or from a folder of `.npy` files; nothing is ever unpickled.
 
     `x` (n, …) numbers, one record per row, divided by the public constant `scale`; `y` (n,) whole numbers 0 … k-1,
-    each present; `site` (n,) names each record's site for `split = "column"`. `labels` names the k labels.
+    each present; `site` (n,) names each record's site for `split = "column"`. `labels` names the k labels. Held out are
+    the arrays `x_test` and `y_test` (the names of `x` and `y` with `_test`) where there are any, else `test_fraction`
+    of each label, a fifth unless stated.
+
+    Records that do not fit into memory: float32 `x.npy` of 256 MiB or more stays in its file (`mapped`: True for any
+    size, False for none). Opening reads it once, a few megabytes at a time; a site's share is copied when it is used;
+    of what `test_fraction` holds out, 64 MiB at most. Other dtypes and a `scale` would need a copy:
+    `hedgerow.tasks.to_float32` writes one to disk.
 
     Raises:
-        Misconfigured: E120 the file is missing or damaged, E121 it lacks an array, E122 an array is not of numbers,
-            E123 NaN or infinite values, E124 labels that are not 0 … k-1, E125 no records or none at a site,
-            E126 shapes that do not fit.
+        Misconfigured: E105 `test_fraction` beside test arrays, E120 the file is missing or damaged, E121 it lacks an
+            array, E122 an array is not of numbers or cannot be mapped, E123 NaN or infinite values, E124 labels that
+            are not 0 … k-1, E125 no records or none at a site, E126 shapes that do not fit.
     """
+    if not (scale > 0 and np.isfinite(scale)):
+        raise Misconfigured("E103", f"scale is {scale}, but must be a finite number above 0")
     path = Path(path)
-    names = [x, y] if site is None else [x, y, site]
-    found = dict(zip(names, _read(path, names), strict=True))
-    column = None if site is None else _site_column(found[site], place=f"{path.name}: {site}")
-    values = _records(found[x], scale=scale, place=f"{path.name}: {x}")
-    targets = _labels(found[y], place=f"{path.name}: {y}")
-    for name in names[1:]:
-        if len(found[name]) != len(values):
-            raise Misconfigured(
-                "E126",
-                f"'{x}' has {len(values)} records but '{name}' has {len(found[name])}",
-                place=path.name,
-                hint="each record needs one entry in every array",
-            )
-    records = Split(values, targets)
-    _refuse_gaps(targets, labels, place=f"{path.name}: {y}")
-    if model is None and values.ndim == 4 and values.shape[-1] in (1, 3) and not _are_images(values.shape[1:]):
+    source = ArraySource.open(path)
+    files: dict[str, MappedFile] = {}
+
+    def split(x: str, y: str, part: str) -> Split:
+        place = f"{path.name}: {x}"
+        found = source.map(x, scale=scale, wanted=mapped)
+        if found is not None:
+            files[part] = found[1]
+        targets = source.read(y)
+        values = _records(source.read(x) if found is None else found[0], scale=scale, place=place)
+        _same_length(values, targets, x, y, place=path.name)
+        return Split(values, _labels(targets, place=f"{path.name}: {y}"))
+
+    records = split(x, y, "train")
+    column = None if site is None else _site_column(source.read(site), place=f"{path.name}: {site}")
+    if site is not None and column is not None:
+        _same_length(records.x, column, x, site, place=path.name)
+    _refuse_gaps(records.y, labels, place=f"{path.name}: {y}")
+    if model is None and records.x.ndim == 4 and records.x.shape[-1] in (1, 3) and not are_images(records.x.shape[1:]):
         raise Misconfigured(
             "E126",
-            f"'{x}' has shape {values.shape}, which looks like images with their channels last",
+            f"'{x}' has shape {records.x.shape}, which looks like images with their channels last",
             place=path.name,
             hint="put channels first, x.transpose(0, 3, 1, 2), or give your own model",
         )
+    test = None
+    if f"{x}_test" in source.names or f"{y}_test" in source.names:
+        if test_fraction is not None:
+            raise Misconfigured(
+                "E105",
+                f"test_fraction = {test_fraction:g}, but there are '{x}_test' and '{y}_test' to hold out",
+                place=path.name,
+                hint="leave test_fraction away, or rename these arrays",
+            )
+        test = split(f"{x}_test", f"{y}_test", "test")
+        _refuse_other_kind(test, records, place=f"{path.name}: {x}_test")
     return ArrayTask(
         records,
         name=path.stem,
-        labels=labels or tuple(str(label) for label in range(int(targets.max()) + 1)),
-        test_fraction=test_fraction,
+        labels=labels or tuple(str(label) for label in range(int(records.y.max()) + 1)),
+        test_fraction=HELD_OUT if test_fraction is None else test_fraction,
+        test=test,
         column=column,
         model=model,
-    )
-
-
-def hold_out(labels: Array, fraction: float) -> tuple[Rows, Rows]:
-    """Which rows to train on and which to hold out: `fraction` of each label, rounded, never all of it.
-
-    The choice depends on the labels and their order only, not on any seed or library version: within a label, rows are
-    ranked by a 64-bit mix of their row number (Steele, Lea and Flood, "Fast splittable pseudorandom number
-    generators", OOPSLA 2014, Figure 17). Both results are in ascending order.
-
-    Raises:
-        Misconfigured: E103 if the fraction is below 0, or 1 and more.
-
-    >>> [len(rows) for rows in hold_out(np.repeat([0, 1], [80, 20]), 0.2)]
-    [80, 20]
-    """
-    if not 0 <= fraction < 1:
-        raise Misconfigured("E103", f"test_fraction is {fraction}, but must be at least 0 and less than 1")
-    key = splitmix(np.zeros(1, np.uint64), 0, len(labels))[0]
-    held: list[Rows] = [np.empty(0, np.int64)]
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        count = min(int(fraction * len(rows) + 0.5), len(rows) - 1)
-        held.append(rows[np.argsort(key[rows], kind="stable")[:count]])
-    test = np.sort(np.concatenate(held))
-    return np.setdiff1d(np.arange(len(labels)), test, assume_unique=True), test
-
-
-def _are_images(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) >= 4
-
-
-def _read(path: Path, names: list[str]) -> list[Array]:
-    if path.is_dir():
-        present = sorted(file.stem for file in path.glob("*.npy"))
-        return [_load(path, name, present, lambda name: np.load(path / f"{name}.npy")) for name in names]
-    try:
-        archive = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        hint = "give the path of an .npz file"
-        raise Misconfigured("E120", f"there is no {path.name}", place=str(path), hint=hint) from None
-    except UNREADABLE as error:
-        raise _damaged(path) from error
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise Misconfigured(
-            "E120",
-            f"{path.name} holds one array, but a task needs '{names[0]}' and '{names[1]}'",
-            place=str(path),
-            hint="give the folder with both .npy files, or an .npz file",
-        )
-    with archive:
-        return [_load(path, name, archive.files, archive.__getitem__) for name in names]
-
-
-def _load(path: Path, name: str, present: list[str], load: Callable[[str], Any]) -> Array:
-    if name not in present:
-        raise Misconfigured(
-            "E121",
-            f"there is no array '{name}' in {path.name}",
-            place=str(path),
-            hint=f"the arrays are {', '.join(present)}" if present else "it holds no arrays",
-        )
-    try:
-        return np.asarray(load(name))
-    except UNREADABLE as error:
-        if "Object arrays" in str(error):  # numpy has no own type for this refusal
-            raise Misconfigured(
-                "E122",
-                f"'{name}' is an array of Python objects, which only unpickling could read",
-                place=f"{path.name}: {name}",
-                hint="save numbers or text, for example np.asarray(values, dtype=np.float32)",
-            ) from None
-        raise _damaged(path) from error
-
-
-def _damaged(path: Path) -> Misconfigured:
-    return Misconfigured(
-        "E120", f"{path.name} is no readable array file", place=str(path), hint="write it again with np.savez"
+        files=files,
     )
 
 
 def _records(x: Array, *, scale: float, place: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    if not (scale > 0 and np.isfinite(scale)):
-        raise Misconfigured("E103", f"scale is {scale}, but must be a finite number above 0")
     if x.dtype.kind not in "biuf":
         hint = "encode text as numbers first"
         raise Misconfigured("E122", f"records are {x.dtype}, not numbers", place=place, hint=hint)
@@ -226,16 +113,53 @@ def _records(x: Array, *, scale: float, place: str) -> np.ndarray[tuple[int, ...
     if not len(x):
         raise Misconfigured("E125", "there are no records", place=place, hint="save at least one record of each label")
     with np.errstate(over="ignore"):  # what overflows float32 is found as infinite below
-        scaled = (x / np.float32(scale) if scale != 1 else x).astype(np.float32)
-    finite = np.isfinite(scaled).reshape(len(x), -1).all(axis=1)
-    if not finite.all():
+        values = (x / np.float32(scale) if scale != 1 else x).astype(np.float32, copy=False)
+    _refuse_non_finite(values, place=place)
+    return values
+
+
+def _refuse_non_finite(values: Array, *, place: str) -> None:
+    bad, first = 0, -1
+    for rows in blocks(values):
+        finite = np.isfinite(values[rows]).reshape(rows.stop - rows.start, -1).all(axis=1)
+        if not finite.all():
+            first = rows.start + int(np.argmin(finite)) if first < 0 else first
+            bad += int(np.count_nonzero(~finite))
+    if bad:
         raise Misconfigured(
             "E123",
-            f"{np.count_nonzero(~finite)} records have values that are NaN, infinite or too large for float32",
-            place=f"{place}[{int(np.argmin(finite))}]",
+            f"{bad} records have values that are NaN, infinite or too large for float32",
+            place=f"{place}[{first}]",
             hint="fill the gaps in or remove these records",
         )
-    return scaled
+
+
+def _same_length(x: Array, other: Array, x_name: str, name: str, *, place: str) -> None:
+    if other.ndim and len(x) != len(other):
+        raise Misconfigured(
+            "E126",
+            f"'{x_name}' has {len(x)} records but '{name}' has {len(other)}",
+            place=place,
+            hint="each record needs one entry in every array",
+        )
+
+
+def _refuse_other_kind(test: Split, train: Split, *, place: str) -> None:
+    if test.x.shape[1:] != train.x.shape[1:]:
+        raise Misconfigured(
+            "E126",
+            f"held-out records have shape {test.x.shape[1:]}, the others {train.x.shape[1:]}",
+            place=place,
+            hint="prepare both in the same way",
+        )
+    beyond = test.y[(test.y < 0) | (test.y > train.y.max())]
+    if len(beyond):
+        raise Misconfigured(
+            "E124",
+            f"a held-out record has label {beyond[0]}, which no training record has",
+            place=place,
+            hint="number the labels of both arrays alike",
+        )
 
 
 def _labels(y: Array, *, place: str) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

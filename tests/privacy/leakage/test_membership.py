@@ -1,6 +1,8 @@
 """A planted leak is found, a model that never saw the data is not accused, and the model is left untouched."""
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from hedgerow.errors import Misconfigured
-from hedgerow.privacy.leakage import ALL_SITES, loss_scores, loss_threshold, measure
+from hedgerow.privacy.leakage import ALL_SITES, Membership, loss_scores, loss_threshold, measure
+from hedgerow.privacy.leakage import membership as module
 from hedgerow.privacy.leakage.membership import same_mix
 
 CLASSES, FEATURES = 5, 64
@@ -200,3 +203,71 @@ def test_a_result_survives_json_unchanged() -> None:
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
     assert [plain[key] for key in ("scope", "members", "nonmembers")] == ["north", 300, 300]
     assert [plain[key] for key in ("adversary", "attack")] == ["queries the final model", "loss threshold"]
+
+
+def federation(sizes: dict[str, int]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    return {site: records(sum(site.encode()), count) for site, count in sizes.items()}
+
+
+def measured(sizes: dict[str, int], **changes: Any) -> dict[str, Membership]:
+    results = loss_threshold(
+        linear(1), federation(sizes), records(2, 90), loss=per_record, rng=np.random.default_rng(4), **changes
+    )
+    return {result.scope: result for result in results}
+
+
+def test_a_sites_result_does_not_depend_on_the_other_sites_nor_on_how_many_are_measured() -> None:
+    sizes = {"ash": 20, "birch": 15, "cedar": 12, "elm": 30}
+    everybody, few = measured(sizes), measured({"birch": 15, "elm": 30})
+    assert few["elm"] == everybody["elm"] and few["birch"] == everybody["birch"]
+    assert max(len(few[site].roc) for site in ("elm", "birch")) <= 40
+    limited = measured(sizes, most=2)
+    assert list(limited) == [ALL_SITES, "ash", "elm"]
+    assert limited["elm"] == everybody["elm"]
+    assert limited[ALL_SITES] == replace(everybody[ALL_SITES], note=limited[ALL_SITES].note)
+
+
+def test_of_too_many_sites_those_with_most_records_are_measured_and_the_result_says_so() -> None:
+    sizes = {"ash": 9, "birch": 10, "cedar": 12, "elm": 9, "fir": 0, "oak": 10}
+    results = measured(sizes, most=3)
+    assert list(results) == [ALL_SITES, "birch", "cedar", "oak"]
+    assert results[ALL_SITES].members == 50  # all together are everybody
+    assert results[ALL_SITES].note == "3 of 6 sites are measured by name: those with most records, at least 10."
+    assert results[ALL_SITES].to_dict()["note"] == results[ALL_SITES].note
+    assert list(measured(sizes, most=5)) == [ALL_SITES, "birch", "cedar", "oak"]  # with nine nothing could be said
+    everybody = measured(sizes, most=6)
+    assert list(everybody) == [ALL_SITES, "ash", "birch", "cedar", "elm", "oak"]
+    assert {result.note for result in everybody.values()} == {""}
+
+
+@pytest.mark.parametrize("counts", [[3, 4, 5], [4096, 1, 4095, 2], [5000, 7, 0, 9000]])
+def test_small_sites_that_share_a_pass_get_the_scores_that_they_would_get_alone(counts: list[int]) -> None:
+    members = federation({f"site-{n}": count for n, count in enumerate(counts)})
+    model = linear(3)
+    together = module._scores_by_site(model, members, per_record)
+    assert list(together) == sorted(members)
+    for site, (x, y) in members.items():
+        assert together[site] == pytest.approx(loss_scores(model, x, y, per_record), rel=1e-5)
+
+
+def test_sites_whose_records_have_other_shapes_are_scored_apart() -> None:
+    """A model may take texts of any length: they cannot be put side by side."""
+    members = {f"site-{n}": (torch.rand(3, n + 1, generator=torch.Generator()), torch.zeros(3)) for n in range(3)}
+
+    class Sums(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.sum(1)
+
+    scores = module._scores_by_site(Sums(), members, lambda total, y: total - y)
+    assert {site: found.tolist() for site, found in scores.items()} == {
+        site: pytest.approx((-x.sum(1)).tolist()) for site, (x, _) in members.items()
+    }
+
+
+def test_labels_that_are_missing_at_one_site_and_too_many_at_another_are_refused_all_the_same() -> None:
+    (x, y), (a, b) = records(5, 4), records(6, 4)
+    with pytest.raises(Misconfigured, match="E126 4 records but 3 labels"):
+        loss_threshold(
+            linear(1), {"north": (x, y[:3]), "south": (a[:3], b)}, records(2, 9), loss=per_record,
+            rng=np.random.default_rng(0),
+        )  # fmt: skip

@@ -1,13 +1,14 @@
-"""Tests of hedgerow.events: whole lines only, whatever happens, and what still counts after a resume."""
+"""Tests of hedgerow.eventlog: whole lines only, whatever happens, and what still counts after a resume."""
 
 from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,17 +19,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hedgerow.errors import Exhausted, Tampered
+from hedgerow.eventlog import EventLog, current_events, read_events
 from hedgerow.events import (
     BudgetSpent,
+    BudgetsSpent,
     Evaluated,
     Event,
-    EventLog,
     GateChecked,
     LeakageMeasured,
     RoundStarted,
     RunResumed,
-    current_events,
-    read_events,
 )
 
 ON_A_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -165,7 +165,8 @@ def test_processes_that_append_at_once_write_whole_lines(path: Path) -> None:
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from hedgerow.events import EventLog, LeakageMeasured
+        from hedgerow.eventlog import EventLog
+        from hedgerow.events import LeakageMeasured
         log = EventLog(Path(sys.argv[1]))
         print("ready", flush=True)
         sys.stdin.readline()
@@ -193,28 +194,6 @@ def test_processes_that_append_at_once_write_whole_lines(path: Path) -> None:
     assert all(result["text"] == result["who"] * 3000 for result in told)
 
 
-class Disk:
-    """A file whose writes stop after some bytes, as on a full disk."""
-
-    def __init__(self, file: Any, room: int, error: int) -> None:
-        self.file, self.room, self.error = file, room, error
-
-    def write(self, data: bytes) -> int:
-        if self.room == 0:
-            raise OSError(self.error, "as the system says it")
-        written: int = self.file.write(data[: self.room])
-        return written
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.file, name)
-
-    def __enter__(self) -> Disk:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.file.close()
-
-
 @pytest.mark.parametrize(
     ("room", "error", "code"),
     [
@@ -229,22 +208,91 @@ class Disk:
 def test_a_full_disk_stops_clearly_leaves_no_half_line_and_tells_no_one(
     path: Path, monkeypatch: pytest.MonkeyPatch, room: int, error: int, code: str
 ) -> None:
+    """The system writes `room` bytes and stops, or none and says why."""
+    write = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if room == 0:
+            raise OSError(error, "as the system says it")
+        return write(file, data[:room])
+
     heard: list[Mapping[str, Any]] = []
     log = EventLog(path, listeners=[heard.append])
     log.append(started(1))
     before = path.read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr("builtins.open", lambda *args, **kwargs: Disk(OPEN(*args, **kwargs), room, error))
-        with pytest.raises(Exhausted) as caught:
-            log.append(started(2))
-    assert (caught.value.code, caught.value.place) == (code, str(path))
-    assert path.read_bytes() == before
-    assert len(heard) == 1
+    tellings: list[Callable[[], None]] = [
+        lambda: log.append(started(2)), lambda: log.append_all([started(2), started(3)]),
+    ]  # fmt: skip
+    for tell in tellings:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            with pytest.raises(Exhausted) as caught:
+                tell()
+        assert (caught.value.code, caught.value.place) == (code, str(path))
+        assert path.read_bytes() == before
+        assert len(heard) == 1
     log.append(started(2))
     assert [(event["seq"], event["round"]) for event in read_events(path)] == [(0, 1), (1, 2)]
 
 
-OPEN = open
+@ON_A_FOLDER
+@given(st.lists(st.lists(st.integers(0, 99), max_size=4), max_size=5), st.data())
+def test_events_told_together_are_the_lines_of_events_told_singly_wherever_they_are_cut(
+    tmp_path: Path, groups: list[list[int]], data: st.DataObject
+) -> None:
+    single, together = tmp_path / "single.jsonl", tmp_path / "together.jsonl"
+    heard: list[list[Mapping[str, Any]]] = [[], []]
+    for path in (single, together):
+        path.unlink(missing_ok=True)
+    one = EventLog(single, clock=lambda: 1.5, listeners=[heard[0].append])
+    all_at_once = EventLog(together, clock=lambda: 1.5, listeners=[heard[1].append])
+    for group in groups:
+        for number in group:
+            one.append(started(number))
+        all_at_once.append_all(started(number) for number in group)
+    assert heard[0] == heard[1]
+    if not any(groups):
+        assert not together.exists()
+        return
+    assert together.read_bytes() == single.read_bytes()
+    whole = together.read_bytes()
+    cut = whole[: data.draw(st.integers(0, len(whole)))]
+    together.write_bytes(cut)
+    kept = list(read_events(together))
+    EventLog(together).append_all([started(7), started(8)])
+    assert list(read_events(together))[: len(kept)] == kept
+    assert [event["seq"] for event in read_events(together)] == list(range(len(kept) + 2))
+
+
+def test_listeners_hear_each_of_many_in_order_and_only_when_all_are_written(path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    log = EventLog(path, listeners=[lambda event: heard.append((event["round"], len(list(read_events(path)))))])
+    log.append_all([started(1), started(2), started(3)])
+    assert heard == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_log_that_was_moved_away_goes_on_in_its_place(path: Path) -> None:
+    """Nothing is told into a file that nobody reads any more."""
+    log = EventLog(path)
+    log.append(started(1))
+    path.rename(path.with_name("moved.jsonl"))
+    log.append(started(2))
+    assert [event["round"] for event in read_events(path)] == [2]
+    path.unlink()
+    log.append(started(3))
+    assert [event["round"] for event in read_events(path)] == [3]
+
+
+@pytest.mark.parametrize("kind", [float, np.float64, np.float32, np.int64, int, str])
+@pytest.mark.parametrize("odd", [[], [None], [np.float32("nan")], [float("inf")], ["x"], [[1.5]], [True]])
+def test_many_values_of_one_kind_are_told_as_each_would_be(path: Path, kind: Any, odd: list[Any]) -> None:
+    values = [*map(kind, range(1, 6)), *odd]
+    told, single = written(path, leak(all={str(i): value for i, value in enumerate(values)}, list=values), started(1))
+    assert single["round"] == 1
+    alone = [written(path.with_name(f"{i}.jsonl"), leak(value=value))[0] for i, value in enumerate(values)]
+    expected = [event["result"]["value"] for event in alone]
+    assert told["result"]["list"] == expected == list(told["result"]["all"].values())
+    assert list(map(type, told["result"]["list"])) == list(map(type, expected))
 
 
 def test_a_folder_that_is_gone_is_a_clear_stop(tmp_path: Path) -> None:
@@ -285,6 +333,8 @@ def test_each_kind_that_belongs_to_a_round_is_dropped_and_no_other(path: Path) -
         path,
         started(1),
         BudgetSpent(round=1, site="a", epsilon=1.0, limit=2.0, delta=1e-5),
+        BudgetsSpent(round=1, epsilon={"a": 1.0, "b": 1.5}),
+        BudgetsSpent(round=2, epsilon={"a": 2.0, "b": 2.5}),
         Evaluated(round=2, where="server", records=1, metrics={}, low=None, high=None),
         BudgetSpent(round=2, site="a", epsilon=2.0, limit=2.0, delta=1e-5),
         GateChecked(gate="auc <= 1", passed=True, text=""),
@@ -293,7 +343,7 @@ def test_each_kind_that_belongs_to_a_round_is_dropped_and_no_other(path: Path) -
         started(2),
     )
     kinds = [event["event"] for event in current_events(log)]
-    assert kinds == ["round-started", "budget-spent", "run-resumed", "round-started"]
+    assert kinds == ["round-started", "budget-spent", "budgets-spent", "run-resumed", "round-started"]
 
 
 def test_a_run_that_never_stopped_is_as_it_was() -> None:

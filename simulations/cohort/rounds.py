@@ -1,0 +1,277 @@
+"""The rounds of a run on the cohort engine: the coordinator's own round, fed with rows instead of messages.
+
+```
+connected ─► select ─► reserve ─► train the cohort ─► release ─► attack ─► admit ─► close ─► save ─► tell ─► evaluate
+    ▲                                                                                                           │
+    └───────────────────────────────────────── simulated clock ◄────────────────────────────────────────────────┘
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured
+from hedgerow.eventlog import EventLog
+from hedgerow.privacy import SimulatedRandomness
+from hedgerow.run import Run
+from hedgerow.server.admission import Rejection, admit_rows
+from hedgerow.server.coordinator import Coordinator
+from hedgerow.server.ongoing import OngoingRun
+from hedgerow.server.round import Closed, GlobalState, close_admitted
+from hedgerow.server.selection import select
+from hedgerow.simulations.attacks import Attack, attacker_indices, flipped_labels, poisoned_update
+from hedgerow.simulations.closing import close
+from hedgerow.simulations.cohort.budgets import CohortBudgets, Reserved
+from hedgerow.simulations.cohort.data import Relabel
+from hedgerow.simulations.cohort.siteside import SiteEvaluation
+from hedgerow.simulations.cohort.trainer import CohortTrainer
+from hedgerow.simulations.conditions import Conditions
+from hedgerow.simulations.sites import project_place
+from hedgerow.simulations.stage import Stage
+from hedgerow.task import Site
+from hedgerow.update import Vector
+from hedgerow.wire import Attestation, Reply, Request, model_record, record_bytes, reply_content, request_content
+
+__all__ = ["cohort_rounds"]
+
+UPDATE_ATTACKS = ("sign-flip", "gaussian")
+
+
+def cohort_rounds(stage: Stage) -> None:
+    """Run the rounds that the folder does not have yet.
+
+    Raises:
+        Exhausted: E501–E504 as the coordinator. Misconfigured: E107 if a run that is resumed was trained in a way that
+            is not there now, E113 as `OngoingRun.begin`, E103 and E105 as `CohortTrainer`, E120 as `Conditions.of`.
+    """
+    log = stage.log
+    run = OngoingRun.begin(stage.task, stage.folder, log)
+    sites = sorted(stage.sites, key=lambda site: site.name)
+    told = Run(stage.folder.path).events("engine-chosen")
+    trainer = CohortTrainer(
+        stage.folder.job,
+        stage.task,
+        sites,
+        model=run.state.model,
+        seed=stage.scenario.seed,
+        workers=stage.workers,
+        memory=stage.memory,
+        path=told[-1]["path"] if told else "",
+        relabelled=_relabelled(stage, sites),
+    )
+    with contextlib.closing(trainer):
+        if not told:
+            log.append(trainer.chosen)
+        elif told[-1]["path"] != trainer.chosen.path:
+            raise Misconfigured(
+                "E107",
+                f"the run was trained by '{told[-1]['path']}', which cannot be used now: {trainer.chosen.reason}",
+                hint="install what it needs, or start a new run",
+            )
+        _Rounds(stage, run, log, trainer, sites).go()
+
+
+class _Rounds:
+    """The rounds of one run. Sites are known by their places in the order of their names, which is that of the rows."""
+
+    def __init__(
+        self, stage: Stage, run: OngoingRun, log: EventLog, trainer: CohortTrainer, sites: Sequence[Site]
+    ) -> None:
+        job, model = stage.folder.job, run.state.model
+        self._job = job
+        self._run = run
+        self._trainer = trainer
+        self._sites = sites
+        self._scenario = stage.scenario
+        self._places = {site.index: place for place, site in enumerate(sites)}
+        self._coordinator = Coordinator(job, tell=log.append, save=run.save, state=run.state)
+        self._conditions = Conditions.of(
+            stage.scenario,
+            len(sites),
+            names=[site.name for site in stage.sites],
+            folder=project_place(stage.folder.project),
+        )
+        self._budgets: CohortBudgets | None = None
+        if job.privacy.unit == "record":
+            path = trainer.chosen.private
+            self._budgets = CohortBudgets(stage.folder, job, stage.scenario.seed, path=path)
+        self._site_evaluation = SiteEvaluation(stage.task, run, log, sites) if job.evaluate == "sites" else None
+        self._attack = Attack.of(stage.scenario)
+        self._attackers = attacker_indices(stage.scenario)
+        request = Request(round=1, rounds=job.rounds, run=stage.folder.name, job_digest=job.digest())
+        self._bytes_down = record_bytes(request_content(model_record(run.layout, model), request))
+        self._bytes_up = record_bytes(reply_content(model, site=""))
+        ended = [event["clock"] for event in Run(stage.folder.path).events() if event.get("clock") is not None]
+        self._clock = ended[-1] if ended else 0.0
+
+    def go(self) -> None:
+        """From the first round that is missing to the last."""
+        self._run.evaluate(self._run.first_round - 1, self._run.state.model)  # a stop may have come before this
+        try:
+            for number in range(self._run.first_round, self._job.rounds + 1):
+                self._round(number)
+        finally:
+            if self._budgets is not None:
+                self._budgets.close()
+
+    def _round(self, number: int) -> None:
+        indices = select(self._job.cohort, self._connected(), self._run.draw(number))
+        self._coordinator.open(number, asked=len(indices))
+        started = time.perf_counter()
+        state = self._coordinator.state
+        assert state is not None
+        asked = sorted(self._places[index] for index in indices)
+        answers, taken = self._timed(number, asked)
+        codes = {place: "E309" for place, in_time in zip(asked, taken, strict=True) if not in_time}
+        reserved = self._reserve(number, state.model, asked, codes)
+        places = [place for place in asked if place not in codes]
+        rows, failed = self._trainer.train(state.model, places, round=number)
+        if failed:
+            codes |= failed
+            rows = rows[[at for at, place in enumerate(places) if place not in failed]]
+            places = [place for place in places if place not in failed]
+        answered = {place for place, answer in zip(asked, answers, strict=True) if answer and place not in failed}
+        attestations = self._release(reserved, answered)
+        self._poison(number, places, rows)
+        replies = [self._reply(number, place, row, attestations) for place, row in zip(places, rows, strict=True)]
+        rejections = [
+            Rejection(site=self._sites[place].name, code=code, reason=CODES[code]) for place, code in codes.items()
+        ]
+        trained = time.perf_counter() - started
+
+        def step(current: GlobalState) -> Closed:
+            start = time.perf_counter()
+            admitted = admit_rows(rows, replies, rejections)
+            return close_admitted(self._job, current, admitted, admitting=time.perf_counter() - start)
+
+        closed = self._coordinator.close(
+            number,
+            step,
+            train=trained,
+            bytes_down=self._bytes_down * len(asked),
+            bytes_up=self._bytes_up * len(replies),
+            clock=None if self._conditions.ideal else self._clock,
+        )
+        if closed is None:
+            return
+        if self._site_evaluation is not None:
+            self._site_evaluation.measure(number, closed.state.model)
+        self._run.evaluate(number, closed.state.model)
+
+    def _connected(self) -> list[int]:
+        """Indices of the sites that are there, once they are enough for the quorum; the clock moves while waiting.
+
+        Raises:
+            Exhausted: E501 if they are not within the deadline.
+        """
+        if self._conditions.ideal:
+            return [site.index for site in self._sites]
+        quorum, until = self._job.cohort.quorum, self._clock + self._job.cohort.deadline
+        while True:
+            there = np.flatnonzero(self._conditions.present(self._clock))
+            if len(there) >= quorum:
+                found: list[int] = there.tolist()
+                return found
+            # Thousands of sites come and go several times a second: looking once a second is often enough.
+            change = max(self._conditions.next_change(self._clock), self._clock + 1.0)
+            if change > until:
+                raise Exhausted(
+                    "E501",
+                    f"{len(there)} sites are connected after {self._clock:.0f} simulated seconds, "
+                    f"but the quorum is {quorum}",
+                    hint="raise cohort.deadline or the sites' availability, or lower cohort.quorum",
+                )
+            self._clock = change
+
+    def _timed(self, number: int, asked: Sequence[int]) -> tuple[Sequence[bool], Sequence[bool]]:
+        """Whether each asked site answers at all, and whether in time; the clock moves to the round's end."""
+        if self._conditions.ideal:
+            return [True] * len(asked), [True] * len(asked)
+        cohort = self._job.cohort
+        arrivals = self._conditions.arrivals(
+            np.array([self._sites[place].index for place in asked], np.int64),
+            clock=self._clock,
+            round=number,
+            records=np.array([self._trainer.visits(place, number) for place in asked], np.int64),
+            bytes_down=self._bytes_down,
+            bytes_up=self._bytes_up,
+        )
+        seconds, taken = close(
+            arrivals,
+            quorum=cohort.quorum,
+            grace=cohort.grace,
+            deadline=cohort.deadline,
+            over_select=cohort.over_select,
+        )
+        self._clock += seconds
+        return np.isfinite(arrivals).tolist(), taken.tolist()
+
+    def _reserve(
+        self, number: int, model: Vector, asked: Sequence[int], codes: dict[int, str]
+    ) -> Mapping[int, Reserved]:
+        """Each asked site's reservation. One that is late or drops out was at work all the same, so it is charged."""
+        if self._budgets is None:
+            return {}
+        plans = {}
+        for place in asked:
+            if len(self._trainer.rows(place, number)):
+                try:
+                    plans[place] = self._trainer.plan(place, number)
+                except HedgerowError as error:
+                    codes[place] = error.code
+        reserved, refused = self._budgets.reserve(
+            number, model, [(self._sites[place], plan) for place, plan in plans.items()]
+        )
+        names = {place: self._sites[place].name for place in plans}
+        codes |= {place: refused[name] for place, name in names.items() if name in refused}
+        return {place: reserved[name] for place, name in names.items() if name in reserved}
+
+    def _release(self, reserved: Mapping[int, Reserved], answered: set[int]) -> Mapping[str, Attestation]:
+        if self._budgets is None:
+            return {}
+        return self._budgets.release([reserved[place] for place in sorted(answered) if place in reserved])
+
+    def _poison(self, number: int, places: Sequence[int], rows: np.ndarray) -> None:
+        """Hostile sites' answers in place of their honest updates."""
+        if self._attack is None or self._attack.name not in UPDATE_ATTACKS:
+            return
+        for place, row in zip(places, rows, strict=True):
+            index = self._sites[place].index
+            if index in self._attackers:
+                row[:] = poisoned_update(row, self._attack, seed=self._scenario.seed, site=index, round=number)
+
+    def _reply(self, number: int, place: int, row: Vector, attestations: Mapping[str, Attestation]) -> Reply:
+        site = self._sites[place]
+        return Reply(
+            sender=site.index + 1,
+            site=site.name,
+            update=row,
+            examples=len(self._trainer.rows(place, number)) if self._budgets is None else None,
+            attestation=attestations.get(site.name),
+            randomness=SimulatedRandomness.description,
+            bytes=self._bytes_up,
+        )
+
+
+def _relabelled(stage: Stage, sites: Sequence[Site]) -> Mapping[int, Relabel]:
+    """What label-flipping sites make of their labels, by place."""
+    attack = Attack.of(stage.scenario)
+    if attack is None or attack.name != "label-flip":
+        return {}
+    hostile, labels = attacker_indices(stage.scenario), len(stage.task.labels)
+
+    def lie(index: int) -> Relabel:
+        return lambda y: flipped_labels(
+            y,
+            classes=labels or int(y.max(initial=0)) + 1,
+            share=attack.strength,
+            seed=stage.scenario.seed,
+            site=index,
+        )
+
+    return {place: lie(site.index) for place, site in enumerate(sites) if site.index in hostile}

@@ -1,0 +1,49 @@
+"""What every engine is given, and the one thread that keeps a run's bytes the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+
+from hedgerow.eventlog import EventLog
+from hedgerow.events import Listener
+from hedgerow.runs import RunFolder
+from hedgerow.scenario import Scenario
+from hedgerow.task import Site, Task
+
+__all__ = ["Stage", "one_thread"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """Everything an engine needs to run a job's rounds.
+
+    `log` is open on the run's events: opening one reads all of them. An engine whose rounds are told by another process
+    leaves it behind them, so what follows opens its own.
+
+    `workers` train sites at once within `memory` bytes (the cohort engine); `address` names a cluster (Ray).
+    """
+
+    folder: RunFolder
+    task: Task
+    scenario: Scenario
+    sites: Sequence[Site]
+    listeners: Sequence[Listener]
+    log: EventLog
+    workers: int | None = None
+    memory: int | None = None
+    address: str | None = None
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread: two sum in another order, so the bytes would depend on the machine, and small models lose."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,163 @@
+"""A sweep on disk: what it consists of, the runs of its cells, and the lock that keeps a second process out.
+
+```
+runs/2026-11-24-103000-digits-sweep/
+  sweep.json       the job, the scenario, the grid, the seeds, the engine, where the project is, and a digest of it all
+  cells/epsilon-1_rule-krum_seed-0/   an ordinary run
+  report.html  report.json
+```
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hedgerow.disk import disk_errors, write_whole
+from hedgerow.errors import Exhausted, Misconfigured, Tampered
+from hedgerow.job import Job
+from hedgerow.runs import NAME
+from hedgerow.scenario import Scenario
+from hedgerow.simulations.sweeps.cells import Cell, Grid, cells, checked_grid
+
+__all__ = ["SweepFolder", "list_sweeps"]
+
+SCHEMA = 1
+FILE = "sweep.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFolder:
+    """A sweep's folder and what `sweep.json` says about it; `cells` follow from that, and from nothing else."""
+
+    path: Path
+    job: Job
+    scenario: Scenario
+    grid: Grid
+    seeds: int
+    engine: str
+    task: str
+    project: str = ""
+    command: str = ""
+    cells: tuple[Cell, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", cells(self.job, self.scenario, self.grid, self.seeds))
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def digest(self) -> str:
+        """SHA-256 over the canonical form of everything but the folder's place."""
+        text = json.dumps(self._definition(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(b"hedgerow sweep 1\n" + text.encode()).hexdigest()
+
+    def run_path(self, cell: Cell) -> Path:
+        """Where the run of a cell is, or will be."""
+        return self.path / "cells" / cell.name
+
+    def write(self, parent: Path, name: str | None = None) -> SweepFolder:
+        """Make the folder below `parent`, named by time and task unless `name` is given; returns it at its place.
+
+        Raises:
+            Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
+                folder's name.
+        """
+        if name and not NAME.fullmatch(name):
+            hint = "use letters, digits, '.', '-' and '_'"
+            raise Misconfigured("E103", f"a sweep cannot be named {name!r}", place=str(parent), hint=hint)
+        kind = re.sub(r"[^a-z0-9]+", "-", self.task.lower()).strip("-")[:40] or "run"
+        stem = name or f"{datetime.now():%Y-%m-%d-%H%M%S}-{kind}-sweep"
+        with disk_errors("the sweep", parent):
+            parent.mkdir(parents=True, exist_ok=True)
+            for attempt in range(1, 1000):
+                path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
+                try:
+                    path.mkdir()
+                    break
+                except FileExistsError:
+                    if name is not None:
+                        raise Misconfigured("E115", f"the sweep '{name}' exists already", place=str(parent)) from None
+        record = {"schema_version": SCHEMA, "sweep": path.name, **self._definition(), "digest": self.digest()}
+        write_whole(path / FILE, json.dumps(record, indent=2).encode() + b"\n")
+        return replace(self, path=path)
+
+    @classmethod
+    def open(cls, path: Path) -> SweepFolder:
+        """An existing sweep.
+
+        Raises:
+            Misconfigured: E112 no such sweep, E113 not a sweep, or one of another version. Tampered: E401 if what it
+                consists of was changed.
+        """
+        try:
+            record: dict[str, Any] = json.loads((path / FILE).read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            hint = "list the runs and sweeps with: hedgerow ls"
+            raise Misconfigured("E112", f"there is no sweep at {path}", hint=hint) from None
+        except (OSError, ValueError, RecursionError):
+            raise Misconfigured("E113", f"{FILE} cannot be read", place=str(path)) from None
+        if not isinstance(record, dict) or record.get("schema_version") != SCHEMA:
+            raise Misconfigured("E113", "the sweep was written by another version of Hedgerow", place=str(path))
+        try:
+            found = cls(
+                path=path,
+                job=Job.from_flat(record["job"]),
+                scenario=Scenario.from_flat(record["scenario"]),
+                grid=checked_grid(record["grid"]),
+                seeds=record["seeds"],
+                **{key: str(record[key]) for key in ("engine", "task", "project", "command")},
+            )
+            digest = record["digest"]
+        except (KeyError, TypeError, AttributeError, Misconfigured) as error:
+            raise Misconfigured("E113", f"{FILE} cannot be understood: {error}", place=str(path)) from None
+        if found.digest() != digest:
+            raise Tampered("E401", f"the sweep in {FILE} does not match its digest", place=str(path / FILE))
+        return found
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the sweep: a second process that wants it gets an error at once. A crash releases it.
+
+        Raises:
+            Exhausted: E506.
+        """
+        with disk_errors("the sweep", self.path):
+            file = open(self.path / ".lock", "w")
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Exhausted("E506", "another process is running this sweep", place=str(self.path)) from None
+            yield
+
+    def _definition(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "engine": self.engine,
+            "project": self.project,
+            "command": self.command,
+            "job": self.job.flat(),
+            "scenario": self.scenario.flat(),
+            "grid": {key: list(values) for key, values in self.grid.items()},
+            "order": list(self.grid),  # a digest sorts keys, and the order of the grid is that of the table
+            "seeds": self.seeds,
+        }
+
+
+def list_sweeps(parent: Path) -> list[SweepFolder]:
+    """The sweeps in a folder, oldest first; other folders are passed over."""
+    found = []
+    for path in sorted(parent.glob(f"*/{FILE}")):
+        with contextlib.suppress(Misconfigured, Tampered):
+            found.append(SweepFolder.open(path.parent))
+    return found

@@ -1,0 +1,72 @@
+"""The options that verbs share, with their help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "Address",
+    "Engine",
+    "JobWords",
+    "Json",
+    "Memory",
+    "ProjectPath",
+    "RunName",
+    "Runs",
+    "ScenarioWords",
+    "Seeds",
+    "Sites",
+    "Sweeps",
+    "Workers",
+]
+
+# Arguments are explained in each verb's words, and defaults in the help itself: what Typer makes of them depends on the
+# versions of click and rich (a lost help, a stray backslash).
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON envelope on stdout and nothing else.")]
+Runs = Annotated[
+    Path, typer.Option("--runs", help="The folder of the runs; 'runs' where left out.", show_default=False)
+]
+JobWords = Annotated[
+    str, typer.Option("-c", "--config", metavar="WORDS", help="Change the job: 'rounds=5 privacy.epsilon=2'.")
+]
+ScenarioWords = Annotated[
+    str, typer.Option("-s", "--scenario", metavar="WORDS", help="Change the scenario: 'sites=100 attackers=0'.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", metavar="N", help="How many processor cores to use.", show_default=False)
+]
+Memory = Annotated[
+    str, typer.Option("--memory", metavar="SIZE", help="How much memory training may take: '4GB'.", show_default=False)
+]
+Address = Annotated[
+    str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster for engine 'ray'.", show_default=False)
+]
+ProjectPath = Annotated[Path, typer.Argument(metavar="[PATH]", hidden=True)]
+RunName = Annotated[str, typer.Argument(metavar="[RUN]", hidden=True)]
+Engine = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="'auto', the default, takes the fastest; 'cohort' trains many sites at once, 'in-process' one after "
+        "another, 'ray' on a cluster (extra 'ray').",
+        show_default=False,
+    ),
+]
+Sites = Annotated[
+    int | None, typer.Option("--sites", metavar="N", help="How many sites: -s 'sites=N'.", show_default=False)
+]
+Seeds = Annotated[
+    int, typer.Option("--seeds", metavar="N", help="Repeat with N seeds, for mean and spread.", show_default=False)
+]
+Sweeps = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sweep",
+        metavar="KEY=A,B,…",
+        help="Run a key of the job or the scenario with each of the values; given again, all combinations. A value "
+        "with a comma stands in double quotes.",
+        show_default=False,
+    ),
+]
