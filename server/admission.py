@@ -36,17 +36,14 @@ class Rejection:
 class Admitted:
     """The usable updates as rows: `rows` (n, d) float32 and their Euclidean `norms` (n,).
 
-    `replies` stand in the same order, by site name and then by sender.
+    `sites` are their names and `replies` what else they said, in the same order: by site name and then by sender.
     """
 
     rows: np.ndarray
     norms: np.ndarray
+    sites: tuple[str, ...]
     replies: tuple[Reply, ...]
     rejections: tuple[Rejection, ...]
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        return tuple(reply.site for reply in self.replies)
 
 
 def admit(replies: Iterable[Reply], *, asked: Mapping[int, str], size: int) -> Admitted:
@@ -81,13 +78,14 @@ def admit(replies: Iterable[Reply], *, asked: Mapping[int, str], size: int) -> A
     silent = Failure("E309", CODES["E309"])
     rejections += [Rejection.of(asked[node], silent) for node in sorted(waiting)]
     rows = np.stack([_vector(reply) for reply in usable]) if usable else np.empty((0, size), np.float32)
-    return Admitted(rows=rows, norms=row_norms(rows), replies=tuple(usable), rejections=tuple(rejections))
+    return _admitted(rows, row_norms(rows), usable, rejections)
 
 
 def admit_rows(rows: np.ndarray, replies: Sequence[Reply], rejections: Sequence[Rejection] = ()) -> Admitted:
     """As `admit`, for updates that are rows (n, d) float32 already and come from sites that were asked.
 
-    `replies` belong to the rows, in the order of the sites' names; `rejections` are the sites that gave no row.
+    `replies` belong to the rows, in the order of the sites' names, and need not repeat them; `rejections` are the sites
+    that gave no row.
     """
     norms = row_norms(rows)
     usable = norms <= LONGEST  # false for NaN, too
@@ -99,7 +97,19 @@ def admit_rows(rows: np.ndarray, replies: Sequence[Reply], rejections: Sequence[
         replies = [reply for reply, good in zip(replies, usable, strict=True) if good]
         rows, norms = rows[usable], norms[usable]
     ordered = sorted([*rejections, *late], key=lambda rejection: rejection.site)
-    return Admitted(rows=rows, norms=norms, replies=tuple(replies), rejections=tuple(ordered))
+    return _admitted(rows, norms, replies, ordered)
+
+
+def _admitted(
+    rows: np.ndarray, norms: np.ndarray, replies: Sequence[Reply], rejections: Sequence[Rejection]
+) -> Admitted:
+    return Admitted(
+        rows=rows,
+        norms=norms,
+        sites=tuple(reply.site for reply in replies),
+        replies=tuple(replies),
+        rejections=tuple(rejections),
+    )
 
 
 def _problem(reply: Reply, waiting: set[int], size: int) -> Failure | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,7 @@ class OngoingRun:
     state: GlobalState
     first_round: int
     module: torch.nn.Module
+    tensors: Mapping[str, torch.Tensor]
     held_out: Split | None
 
     @classmethod
@@ -63,6 +64,7 @@ class OngoingRun:
             state=state,
             first_round=first_round,
             module=module,
+            tensors=module.state_dict(),
             held_out=held_out,
         )
 
@@ -79,7 +81,8 @@ class OngoingRun:
         """The model's metrics on the server's held-out records, as an event; `None` where it has none."""
         if self.held_out is None:
             return None
-        self.layout.load(model, self.module)
+        buffered = any(True for _ in self.module.buffers())  # a forward pass may put other tensors in their place
+        self.layout.write(model, self.module.state_dict() if buffered else self.tensors)
         event = evaluate(self.task, self.module, self.held_out, round=number)
         self.log.append(event)
         return dict(event.metrics)

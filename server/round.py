@@ -96,7 +96,7 @@ def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admittin
     excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
     return Closed(
         state=GlobalState(model=model, memory=memory, declared=declared),
-        accepted=tuple(site for site in admitted.sites if site not in excluded_sites),
+        accepted=tuple(site for site in admitted.sites if site not in excluded_sites) if excluded else admitted.sites,
         rejections=admitted.rejections
         + tuple(Rejection(site=site, code="E310", reason=reason) for site, reason in excluded_sites.items()),
         replies=admitted.replies,

@@ -52,5 +52,7 @@ def flower_app(path: str, rounds: int) -> tuple[ServerApp, ClientApp, Callable[[
 
 
 def network() -> torch.nn.Module:
+    """The model under the names that `hedgerow.tasks.mlp` gives its parameters."""
     inputs, hidden, outputs = LAYERS
-    return torch.nn.Sequential(torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, outputs))
+    layers = [torch.nn.Flatten(), torch.nn.Linear(inputs, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, outputs)]
+    return torch.nn.Sequential(*layers)

@@ -1,21 +1,26 @@
-"""The Flower app on one of two engines: Flower's own simulation on Ray, or Hedgerow's Grid in this process."""
+"""The Flower app on Ray or on Hedgerow's Grid, and its strategy alone over sites that are trained together."""
 
 import functools
 import warnings
 from collections.abc import Mapping
 
 from bench.peers.flower_app import flower_app
-from bench.peers.workload import Workload, peer_arguments, timed
+from bench.peers.hedgerow_job import job_of
+from bench.peers.workload import Workload, peer_arguments, scenario_of, task_of, timed
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from hedgerow.flowercompat import quiet_flower
-from hedgerow.simulations import run_simulation
+from hedgerow.simulations import CohortGrid, run_simulation
 
 
 def run(work: Workload, *, path: str, engine: str) -> tuple[float, Mapping[str, float]]:
     server, client, accuracy = flower_app(path, work.rounds)
-    if engine == "grid":
+    if engine == "cohort":
+        job = job_of(work, private=False)
+        with CohortGrid(job, task_of(work.kind, len(work.y)), scenario=scenario_of(work.sites, work.split)) as grid:
+            grid.run_app(server)
+    elif engine == "grid":
         run_simulation(server, client, work.sites)
     else:
         on_ray(server, client, work.sites)
@@ -39,7 +44,7 @@ def on_ray(server: ServerApp, client: ClientApp, sites: int) -> None:
 
 if __name__ == "__main__":
     parser = peer_arguments(__doc__)
-    parser.add_argument("--engine", choices=["ray", "grid"], required=True)
+    parser.add_argument("--engine", choices=["ray", "grid", "cohort"], required=True)
     parsed = parser.parse_args()
     warnings.simplefilter("ignore")
     with quiet_flower(40):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,10 @@ from hedgerow.update import Layout, Vector
 
 __all__ = ["PATHS", "Choice", "choose"]
 
+log = logging.getLogger("hedgerow.simulations")
+
 PATHS = ("kernel", "layers", "vmap", "one-by-one")
-LARGE_CONVOLUTIONS = 300_000  # products a record beyond which torch's own convolutions win (bench/cohort.py)
+LARGE_CONVOLUTIONS = 300_000  # products a record beyond which torch's own convolutions win (bench/paths.py)
 WORTH_LOADING = 5e7  # steps times parameters: a third of a second of stacked layers, about what loading takes
 
 
@@ -106,6 +109,8 @@ def _kernel(job: Job, task: Task, module: nn.Module, layout: Layout, data: Cohor
     if not plain_loss(task):
         raise Unstackable("the task has a loss of its own")
     dense = dense_network(read_network(module), layout)
+    if not kernel.compiled():
+        log.warning("compiling the kernel for dense networks, once on this machine: about ten seconds")
     return Compiled(dense, data, job.local)
 
 

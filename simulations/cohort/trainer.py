@@ -26,6 +26,8 @@ __all__ = ["CohortTrainer", "train_cohort"]
 
 Rows = np.ndarray
 
+WORTH_WAKING = 10_000_000  # steps times parameters that the kernel does in about four milliseconds
+
 log = logging.getLogger("hedgerow.simulations")
 
 
@@ -71,6 +73,7 @@ class CohortTrainer:
         self._job = job
         self._sites = list(sites)
         self._seed = seed
+        self._rows = np.empty((0, 0), np.float32)
         self._private = job.privacy.unit == "record"
         self._data = CohortData.of(task, sites, rounds=job.rounds, relabelled=relabelled)
         choice = choose(job, task, sites, self._data, model=model, seed=seed, wanted=path)
@@ -114,15 +117,17 @@ class CohortTrainer:
     def train(self, model: Vector, places: Sequence[int], *, round: int) -> tuple[np.ndarray, dict[int, str]]:
         """The updates (k, d) of the sites at these places, in their order, and a code for each that failed.
 
-        The row of a site that failed is zero; one without records fails with E125.
+        The row of a site that failed is zero; one without records fails with E125. The rows are overwritten by the next
+        call: a table of thousands of sites takes longer to get from the system than to fill.
         """
         shares = [self.rows(place, round) for place in places]
         sizes = np.array([len(share) for share in shares], np.int64)
-        out = np.empty((len(places), len(model)), np.float32)
+        out = self._table(len(places), len(model))
         out[sizes == 0] = 0.0
         failed = {places[at]: "E125" for at in np.flatnonzero(sizes == 0).tolist()}
-        order = np.argsort(-self._steps(sizes), kind="stable")[: len(places) - len(failed)].tolist()
-        chunks = self._cut(order)
+        steps = self._steps(sizes)
+        order = np.argsort(-steps, kind="stable")[: len(places) - len(failed)].tolist()
+        chunks = self._cut(order, work=int(steps.sum()) * len(model))
         own = np.array(model, np.float32)
 
         def work(chosen: Sequence[int]) -> dict[int, str]:
@@ -146,15 +151,26 @@ class CohortTrainer:
 
         generator = torch.get_rng_state()  # one-by-one threads seed and restore it, across each other
         try:
-            for codes in map(work, chunks) if self._pool is None else self._pool.map(work, chunks):
+            for codes in map(work, chunks) if self._pool is None or len(chunks) == 1 else self._pool.map(work, chunks):
                 failed |= codes
         finally:
             torch.set_rng_state(generator)
         return out, failed
 
-    def _cut(self, order: list[int]) -> list[list[int]]:
-        """The chunks of a round. Where bytes do not depend on the chunk, each worker gets one of the same work."""
+    def _table(self, rows: int, columns: int) -> np.ndarray:
+        if len(self._rows) < rows or self._rows.shape[1] != columns:
+            self._rows = np.empty((rows, columns), np.float32)
+        return self._rows[:rows]
+
+    def _cut(self, order: list[int], *, work: int) -> list[list[int]]:
+        """The chunks of a round, whose `work` is steps times parameters.
+
+        Where bytes do not depend on the chunk, each worker gets one of the same work, unless there is so little that
+        waking the threads would take longer.
+        """
         if self._path.name == "kernel":
+            if work < WORTH_WAKING:
+                return [order] if order else []
             return [part for first in range(self.workers) if (part := order[first :: self.workers])]
         return [order[at : at + self._chunk] for at in range(0, len(order), self._chunk)]
 

@@ -69,7 +69,7 @@ class Layout:
 
         with torch.no_grad():
             for name, part in self.split(vector).items():
-                state[name].copy_(torch.tensor(part))
+                state[name].copy_(torch.from_numpy(part if part.flags.writeable else part.copy()))
 
     def split(self, vector: Vector) -> dict[str, Vector]:
         """Views of the vector's parts under their names, each in its shape.
