@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from hedgerow.job import Local
@@ -18,7 +19,7 @@ from hedgerow.update import Layout, Vector
 
 __all__ = ["Compiled", "dense_network"]
 
-NOISE = 1 << 21  # numbers of noise that are drawn ahead for one call
+NOISE = 1 << 20  # numbers of noise that are drawn ahead for one call
 ACTIVATIONS = {ReLU: "relu", Tanh: "tanh", Sigmoid: "sigmoid"}
 
 
@@ -72,13 +73,12 @@ class Compiled:
         self, model: Vector, schedule: Schedule, private: Private, first: int, last: int, out: NDArray[np.float32]
     ) -> None:
         begin, end = schedule.clients[first], schedule.clients[last]
-        noise = np.empty((end - begin, len(model)), np.float32)
-        drawn = np.empty(len(model))
+        noise = torch.empty((end - begin, len(model)))
         for client in range(first, last):
-            for step in range(schedule.clients[client], schedule.clients[client + 1]):
-                private.noise[client].fill(drawn)
-                drawn *= private.multipliers[client] * private.clip
-                noise[step - begin] = drawn
+            own = noise[schedule.clients[client] - begin : schedule.clients[client + 1] - begin]
+            for row in own:
+                private.noise[client].fill(row)
+            own *= private.multipliers[client] * private.clip
         train_dense_private(
             self._dense,
             self._step,
@@ -90,7 +90,7 @@ class Compiled:
             schedule_clients=schedule.clients[first : last + 1] - begin,
             clip=private.clip,
             denominators=private.denominators[first:last],
-            noise=noise,
+            noise=noise.numpy(),
             out=out,
         )
 

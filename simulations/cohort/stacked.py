@@ -139,10 +139,10 @@ def clip_weights(squares: Tensor, batch: Batch, clip: float) -> tuple[Tensor, Te
 def _add_noise(stepper: Stepper, private: Private, divisors: Tensor) -> None:
     """Each client's own noise, drawn for all parameters together in the order of the module."""
     sizes = [target[0].numel() for target in stepper.targets]
-    drawn = np.empty((len(divisors), sum(sizes)))
-    for client, row in enumerate(drawn):
+    noise = torch.empty((len(divisors), sum(sizes)))
+    for client, row in enumerate(noise):
         private.noise[client].fill(row)
         row *= private.multipliers[client] * private.clip
-    noise = torch.from_numpy(drawn).to(divisors.dtype).div_(divisors[:, None])
+    noise.div_(divisors[:, None])
     for target, part in zip(stepper.targets, torch.split(noise, sizes, dim=1), strict=True):
         target.add_(part.view(target.shape), alpha=stepper.alpha)

@@ -123,9 +123,9 @@ def test_an_empty_poisson_batch_is_noise_alone(cohort: Make) -> None:
     plan, noise = chunk.plans[0], SimulatedNoise(stream_start(5, 4, 0, 1))
     total = np.zeros(len(sites.model))
     for _ in range(plan.steps_per_round):
-        drawn = np.empty(len(sites.model))
+        drawn = torch.empty(len(sites.model))
         noise.fill(drawn)
-        total += drawn
+        total += drawn.numpy()
     expected = -total * plan.noise_multiplier * plan.clip / plan.expected_batch
     assert np.linalg.norm(updates - expected) < plan.clip * plan.steps_per_round
 
