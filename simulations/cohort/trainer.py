@@ -27,6 +27,7 @@ __all__ = ["CohortTrainer", "train_cohort"]
 Rows = np.ndarray
 
 WORTH_WAKING = 10_000_000  # steps times parameters that the kernel does in about four milliseconds
+NOISE_COST = 8  # times a step without privacy: drawing the noise, and every record's norm
 
 log = logging.getLogger("hedgerow.simulations")
 
@@ -127,7 +128,7 @@ class CohortTrainer:
         failed = {places[at]: "E125" for at in np.flatnonzero(sizes == 0).tolist()}
         steps = self._steps(sizes)
         order = np.argsort(-steps, kind="stable")[: len(places) - len(failed)].tolist()
-        chunks = self._cut(order, work=int(steps.sum()) * len(model))
+        chunks = self._cut(order, work=int(steps.sum()) * len(model) * (NOISE_COST if self._private else 1))
         own = np.array(model, np.float32)
 
         def work(chosen: Sequence[int]) -> dict[int, str]:
