@@ -16,8 +16,9 @@ from hedgerow.simulations.cohort import kernel
 from hedgerow.simulations.cohort.compiled import Compiled, dense_network
 from hedgerow.simulations.cohort.data import CohortData
 from hedgerow.simulations.cohort.layered import LayeredGradients, cross_entropy_gradient, gradient_of
-from hedgerow.simulations.cohort.network import Unstackable, read_network
+from hedgerow.simulations.cohort.network import Unstackable
 from hedgerow.simulations.cohort.paths import OneByOne, Path, Stacked
+from hedgerow.simulations.cohort.reading import read_network
 from hedgerow.simulations.cohort.sizing import Footprint
 from hedgerow.simulations.cohort.trial import TOLERANCE, Trial, Untriable
 from hedgerow.simulations.partition import SplitTask

@@ -11,7 +11,6 @@ differential privacy", NeurIPS 2022, sec. 3).
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Affine", "Convolution", "Embedding", "GroupNorm", "LayerNorm", "Linear", "Op"]
+__all__ = ["Affine", "Convolution", "Embedding", "Linear", "Op", "Saved", "add_scaled", "zeroed"]
 
 Saved = Any  # what a layer's forward pass keeps for its backward pass: known to that layer only
 
@@ -82,10 +81,10 @@ class Linear(Affine):
         rows = _flat(delta)
         out[0].baddbmm_(rows.transpose(1, 2), _flat(saved), beta=beta, alpha=alpha)
         if self.bias:
-            _add(out[1], rows.sum(dim=1), beta, alpha)
+            add_scaled(out[1], rows.sum(dim=1), beta, alpha)
 
     def without(self, saved: Saved, kept: Tensor) -> Saved:
-        return _zeroed(saved, kept)
+        return zeroed(saved, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +130,10 @@ class Convolution(Affine):
         rows = self._rows(delta).flatten(1, 2)
         out[0].flatten(2).baddbmm_(rows.transpose(1, 2), saved[0].flatten(1, 2), beta=beta, alpha=alpha)
         if self.bias:
-            _add(out[1], rows.sum(dim=1), beta, alpha)
+            add_scaled(out[1], rows.sum(dim=1), beta, alpha)
 
     def without(self, saved: Saved, kept: Tensor) -> Saved:
-        return _zeroed(saved[0], kept), saved[1]
+        return zeroed(saved[0], kept), saved[1]
 
     def _patches(self, x: Tensor) -> tuple[Tensor, int, int]:
         """What each output pixel sees, (A, B, H'·W', C·kh·kw)."""
@@ -178,95 +177,14 @@ class Embedding(Affine):
     def accumulate(self, delta: Tensor, saved: Saved, out: Sequence[Tensor], *, beta: float, alpha: float) -> None:
         rows = delta.flatten(1, -2)
         where = saved.flatten(1).unsqueeze(-1).expand_as(rows)
-        _add(out[0], torch.zeros_like(out[0]).scatter_add_(1, where, rows), beta, alpha)
+        add_scaled(out[0], torch.zeros_like(out[0]).scatter_add_(1, where, rows), beta, alpha)
 
     def without(self, saved: Saved, kept: Tensor) -> Saved:
         return saved  # token numbers are finite
 
 
-@dataclass(frozen=True, slots=True)
-class GroupNorm(Affine):
-    """`nn.GroupNorm` with weights: (A, B, C, …)."""
-
-    groups: int
-    eps: float
-
-    def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, Saved]:
-        (x,) = inputs
-        flat = x.flatten(0, 1).contiguous()
-        pixels = math.prod(flat.shape[2:])
-        normal, mean, scale = torch.ops.aten.native_group_norm(
-            flat, None, None, len(flat), flat.shape[1], pixels, self.groups, self.eps
-        )
-        normal = normal.view(x.shape)
-        weight, bias = (_by_channel(parameter, x) for parameter in parameters)
-        return torch.addcmul(bias, normal, weight), (flat, normal, mean, scale)
-
-    def backward(self, delta: Tensor, saved: Saved, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        flat, normal, mean, scale = saved
-        scaled = (delta * _by_channel(parameters[0], normal)).flatten(0, 1).contiguous()
-        pixels = math.prod(flat.shape[2:])
-        grads = torch.ops.aten.native_group_norm_backward(
-            scaled, flat, mean, scale, None, len(flat), flat.shape[1], pixels, self.groups, (True, False, False)
-        )
-        return (grads[0].view(normal.shape),)
-
-    def squares(self, delta: Tensor, saved: Saved) -> Tensor:
-        by_weight, by_bias = _by_record(delta, saved[1])
-        return by_weight.square().sum(dim=2) + by_bias.square().sum(dim=2)
-
-    def accumulate(self, delta: Tensor, saved: Saved, out: Sequence[Tensor], *, beta: float, alpha: float) -> None:
-        for target, gradient in zip(out, _by_record(delta, saved[1]), strict=True):
-            _add(target, gradient.sum(dim=1), beta, alpha)
-
-    def without(self, saved: Saved, kept: Tensor) -> Saved:
-        return saved[0], _zeroed(saved[1], kept), *saved[2:]
-
-
-@dataclass(frozen=True, slots=True)
-class LayerNorm(Affine):
-    """`nn.LayerNorm` with weights, over the last dimensions of `shape`."""
-
-    shape: tuple[int, ...]
-    eps: float
-
-    def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, Saved]:
-        (x,) = inputs
-        x = x.contiguous()
-        normal, mean, scale = torch.ops.aten.native_layer_norm(x, list(self.shape), None, None, self.eps)
-        weight, bias = (self._spread(parameter, x) for parameter in parameters)
-        return torch.addcmul(bias, normal, weight), (x, normal, mean, scale)
-
-    def backward(self, delta: Tensor, saved: Saved, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        x, _, mean, scale = saved
-        scaled = (delta * self._spread(parameters[0], x)).contiguous()
-        grads = torch.ops.aten.native_layer_norm_backward(
-            scaled, x, list(self.shape), mean, scale, None, None, (True, False, False)
-        )
-        return (grads[0],)
-
-    def squares(self, delta: Tensor, saved: Saved) -> Tensor:
-        by_weight, by_bias = self._gradients(delta, saved)
-        return by_weight.square().flatten(2).sum(dim=2) + by_bias.square().flatten(2).sum(dim=2)
-
-    def accumulate(self, delta: Tensor, saved: Saved, out: Sequence[Tensor], *, beta: float, alpha: float) -> None:
-        for target, gradient in zip(out, self._gradients(delta, saved), strict=True):
-            _add(target, gradient.sum(dim=1), beta, alpha)
-
-    def without(self, saved: Saved, kept: Tensor) -> Saved:
-        return saved[0], _zeroed(saved[1], kept), *saved[2:]
-
-    def _gradients(self, delta: Tensor, saved: Saved) -> tuple[Tensor, Tensor]:
-        """Each record's gradients by weight and bias, (A, B, *shape)."""
-        between = tuple(range(2, delta.dim() - len(self.shape)))
-        by_weight = delta * saved[1]
-        return (by_weight.sum(dim=between), delta.sum(dim=between)) if between else (by_weight, delta)
-
-    def _spread(self, parameter: Tensor, x: Tensor) -> Tensor:
-        return parameter.view(len(parameter), *[1] * (x.dim() - 1 - len(self.shape)), *self.shape)
-
-
-def _zeroed(x: Tensor, kept: Tensor) -> Tensor:
+def zeroed(x: Tensor, kept: Tensor) -> Tensor:
+    """x (A, B, …) with zeros for the records that are not `kept` (A, B)."""
     return torch.where(kept.view(*kept.shape, *[1] * (x.dim() - 2)), x, 0.0)
 
 
@@ -287,18 +205,8 @@ def _product_squares(rows: Tensor, columns: Tensor) -> Tensor:
     return products.square_().sum(dim=(2, 3))
 
 
-def _by_record(delta: Tensor, normal: Tensor) -> tuple[Tensor, Tensor]:
-    """Each record's gradients by a channel's weight and bias, (A, B, C)."""
-    if delta.dim() == 3:
-        return delta * normal, delta
-    return (delta * normal).flatten(3).sum(dim=3), delta.flatten(3).sum(dim=3)
-
-
-def _by_channel(parameter: Tensor, x: Tensor) -> Tensor:
-    return parameter.view(len(parameter), 1, -1, *[1] * (x.dim() - 3))
-
-
-def _add(out: Tensor, gradient: Tensor, beta: float, alpha: float) -> None:
+def add_scaled(out: Tensor, gradient: Tensor, beta: float, alpha: float) -> None:
+    """`out = beta · out + alpha · gradient`, in place."""
     _scale(out, beta)
     out.add_(gradient, alpha=alpha)
 

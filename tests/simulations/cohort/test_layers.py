@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from hedgerow.simulations.cohort.layers import Affine, Convolution, Embedding, GroupNorm, LayerNorm, Linear
+from hedgerow.simulations.cohort.layers import Affine, Convolution, Embedding, Linear
+from hedgerow.simulations.cohort.norms import GroupNorm, LayerNorm
 
 CLIENTS, RECORDS = 3, 4
 

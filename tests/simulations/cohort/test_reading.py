@@ -8,7 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from hedgerow.simulations.cohort.network import Unstackable, read_network
+from hedgerow.simulations.cohort.network import Unstackable
+from hedgerow.simulations.cohort.reading import read_network
 
 Forward = Callable[[Any, torch.Tensor], torch.Tensor]
 
