@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 Array = TypeVar("Array", bound="npt.NDArray[np.floating] | torch.Tensor")
 
 _BLOCK_NUMBERS = 1 << 18  # numbers in one block: two megabytes in float64, so it stays in cache
-_WIDEST = 1 << 14  # columns of a block that spans few rows
+_WIDEST = 1 << 14  # columns of a block at most
 
 
 def as_numpy(X: "npt.ArrayLike | torch.Tensor") -> npt.NDArray[np.floating]:
@@ -63,7 +63,7 @@ def columns(n: int, d: int) -> Iterator[slice]:
     >>> [block.stop - block.start for block in columns(1 << 10, 600)]
     [256, 256, 88]
     """
-    width = max(64, min(16384, _BLOCK_NUMBERS // max(n, 1)))
+    width = max(64, min(_WIDEST, _BLOCK_NUMBERS // max(n, 1)))
     return (slice(start, min(start + width, d)) for start in range(0, d, width))
 
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from hedgerow.privacy.ledger import Reservation as Reservation
     from hedgerow.privacy.ledger import Spent as Spent
     from hedgerow.privacy.ledger import State as State
+    from hedgerow.privacy.private_model import check_private as check_private
+    from hedgerow.privacy.private_model import make_private_model as make_private_model
     from hedgerow.privacy.randomness import OsRandomness as OsRandomness
     from hedgerow.privacy.randomness import Randomness as Randomness
     from hedgerow.privacy.randomness import SimulatedRandomness as SimulatedRandomness
     from hedgerow.privacy.randomness import torch_seeded as torch_seeded
     from hedgerow.privacy.record import RecordPlan as RecordPlan
-    from hedgerow.privacy.record import check_private as check_private
-    from hedgerow.privacy.record import make_private_model as make_private_model
     from hedgerow.privacy.record import plan_record_dp as plan_record_dp
     from hedgerow.privacy.record import private_steps as private_steps
     from hedgerow.privacy.siteplan import site_plan as site_plan
@@ -33,8 +33,9 @@ _HOMES = {
     "accounting": ("Accountant", "SampledGaussian", "calibrate", "epsilon"),
     "charge": ("Charge",),
     "ledger": ("Entry", "Head", "Ledger", "Reservation", "Spent", "State"),
+    "private_model": ("check_private", "make_private_model"),
     "randomness": ("OsRandomness", "Randomness", "SimulatedRandomness", "torch_seeded"),
-    "record": ("RecordPlan", "check_private", "make_private_model", "plan_record_dp", "private_steps"),
+    "record": ("RecordPlan", "plan_record_dp", "private_steps"),
     "siteplan": ("site_plan",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

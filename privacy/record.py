@@ -9,10 +9,8 @@ Source: Abadi et al., "Deep learning with differential privacy", arXiv 1607.0013
 The number of records n is taken as public: it sets the rate and the number of steps.
 """
 
-import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +19,9 @@ import numpy as np
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy.accounting import Accountant, SampledGaussian, calibrate
 from hedgerow.privacy.accounting import epsilon as price
+from hedgerow.privacy.private_model import check_private
 from hedgerow.privacy.randomness import Randomness, torch_seeded
+from hedgerow.privacy.restoring import in_mode, unchanged_on_error
 
 if TYPE_CHECKING:
     import torch
@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
-TRIED = 4  # records on which a forward function is tried
-
-__all__ = ["RecordPlan", "check_private", "make_private_model", "plan_record_dp", "private_steps"]
+__all__ = ["RecordPlan", "plan_record_dp", "private_steps"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +156,7 @@ def private_steps(
     check_private(model, x)
     parameters = [p for p in model.parameters() if p.requires_grad]
     devices = range(torch.cuda.device_count())
-    with _unchanged_on_error(model), _training_mode(model), torch_seeded(randomness, devices):
+    with unchanged_on_error(model), in_mode(model, training=True), torch_seeded(randomness, devices):
         with per_record_gradients(model) as forward:
             optimizer = RecordOptimizer(
                 make_optimizer(parameters),
@@ -183,81 +181,6 @@ def private_steps(
                     optimizer.step()
 
 
-def check_private(model: "nn.Module", x: "torch.Tensor | None" = None) -> None:
-    """Refuse a model in which one record's output depends on other records.
-
-    Layers are known by their kind. With records `x` to try, the forward function is tried too: in evaluation mode, a
-    record alone must give what it gives among others. Code that mixes records in training mode only, or for some
-    records only, is not seen.
-    Raises: Misconfigured E130 naming the layers and what to do.
-    """
-    from opacus.validators import ModuleValidator  # type: ignore[import-untyped]  # Opacus ships no types
-    from torch.nn.modules.batchnorm import _BatchNorm
-
-    found: list[str] = []
-    for name, layer in model.named_modules():
-        validator = ModuleValidator.VALIDATORS.get(type(layer))
-        # Opacus passes over frozen layers, yet a frozen BatchNorm in training still mixes the batch.
-        if isinstance(layer, _BatchNorm) or (validator is not None and validator(layer)):
-            found.append(f"{name or 'the model itself'} ({type(layer).__name__})")
-    if found:
-        raise Misconfigured(
-            "E130",
-            f"record-level privacy cannot train {', '.join(found)}",
-            place="model",
-            hint="use GroupNorm or LayerNorm and Opacus's recurrent and attention layers, "
-            "or wrap the model in hedgerow.privacy.make_private_model(...), which replaces what it can",
-        )
-    if x is not None and len(x) > 1 and _mixes(model, x[:TRIED]):
-        raise Misconfigured(
-            "E130",
-            "the model's forward function gives a record another output among others than alone",
-            place="model",
-            hint="compute nothing over the first dimension, which counts records",
-        )
-
-
-def make_private_model(model: "nn.Module") -> "nn.Module":
-    """Return a copy of `model` that record-level privacy can train: BatchNorm becomes GroupNorm, and so on.
-
-    The repair is Opacus's `ModuleValidator.fix`, except for BatchNorm1d: there Opacus makes groups of single
-    features if they are few, and a feature normalised by itself is constant; here all form one group. Replaced
-    layers start afresh: repair a model before it is trained, and use the repaired model at every site.
-    Raises: Misconfigured E130 if something is left that cannot be repaired.
-    """
-    from opacus.validators import ModuleValidator
-    from torch import nn
-
-    fixed = copy.deepcopy(model)
-    for name, layer in list(fixed.named_modules()):
-        if isinstance(layer, nn.BatchNorm1d):
-            parent, _, child = name.rpartition(".")
-            norm = nn.GroupNorm(1, layer.num_features, eps=layer.eps, affine=layer.affine)
-            if not name:
-                return norm
-            setattr(fixed.get_submodule(parent), child, norm)
-    repaired: nn.Module = ModuleValidator.fix(fixed)
-    check_private(repaired)
-    return repaired
-
-
-def _mixes(model: "nn.Module", x: "torch.Tensor") -> bool:
-    """Whether the first record's output changes when the others leave."""
-    import torch
-
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        with _unchanged_on_error(model), torch.no_grad():
-            among, alone = model(x), model(x[:1])
-        if not isinstance(among, torch.Tensor) or len(among) != len(x) or len(alone) != 1:
-            return True
-        return not torch.allclose(among[:1].float(), alone.float(), rtol=1e-3, atol=1e-4, equal_nan=True)
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def _one_value_a_record(losses: "torch.Tensor", records: int) -> "torch.Tensor":
     if losses.shape != (records,):
         raise Misconfigured(
@@ -267,54 +190,3 @@ def _one_value_a_record(losses: "torch.Tensor", records: int) -> "torch.Tensor":
             hint='return one value a record, for example cross_entropy(..., reduction="none")',
         )
     return losses
-
-
-@contextmanager
-def _training_mode(model: "nn.Module") -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.train()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
-@contextmanager
-def _unchanged_on_error(model: "nn.Module") -> Iterator[None]:
-    """Put every parameter and buffer back if the block fails, or if it changed a buffer: buffers get no noise."""
-    import torch
-
-    tables = [(module, dict(module._buffers)) for module in model.modules()]
-    tensors = [*model.parameters(), *model.buffers()]
-    with torch.no_grad():
-        before = [tensor.clone() for tensor in tensors]
-    names = dict(model.named_buffers())
-    copies = {name: buffer.clone() for name, buffer in names.items()}
-    try:
-        yield
-        now = dict(model.named_buffers())
-        changed = [name for name in sorted({*names, *now}) if not _same(now.get(name), copies.get(name))]
-        if changed:
-            raise Misconfigured(
-                "E130",
-                f"training changed the buffers {', '.join(changed)}, which would leave the site without noise",
-                place="model",
-                hint="keep statistics of the data out of buffers",
-            )
-    except BaseException:
-        with torch.no_grad():
-            for module, table in tables:
-                module._buffers.clear()
-                module._buffers.update(table)
-            for tensor, copy in zip(tensors, before, strict=True):
-                tensor.copy_(copy)
-        raise
-
-
-def _same(a: "torch.Tensor | None", b: "torch.Tensor | None") -> bool:
-    import torch
-
-    if a is None or b is None or a.shape != b.shape or a.dtype != b.dtype:
-        return False
-    return bool(torch.equal(a, b) or (a.is_floating_point() and torch.allclose(a, b, 0.0, 0.0, equal_nan=True)))

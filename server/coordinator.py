@@ -1,12 +1,13 @@
 """What a round does to a run, whoever carries its messages: close, save, tell, or give up after three empty ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from hedgerow.errors import Exhausted
 from hedgerow.events import Event, RoundStarted
 from hedgerow.job import Job
 from hedgerow.server.round import Closed, GlobalState, VoidRound
 from hedgerow.server.telling import Teller
+from hedgerow.wire import Reply
 
 __all__ = ["Coordinator", "Save"]
 
@@ -37,6 +38,10 @@ class Coordinator:
     def open(self, number: int, *, asked: int) -> None:
         """A round begins."""
         self._tell(RoundStarted(round=number, rounds=self.job.rounds, asked=asked))
+
+    def spent(self, number: int, replies: Iterable[Reply]) -> None:
+        """Sites that are charged for a round without an answer in time: simulated ones say so all the same."""
+        self._teller.spent(number, replies)
 
     def close(
         self,

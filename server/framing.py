@@ -19,7 +19,7 @@ from hedgerow.runs import RunFolder
 from hedgerow.task import Task
 from hedgerow.update import Layout
 
-__all__ = ["last_event", "run_finished", "run_started", "switched_off"]
+__all__ = ["last_event", "run_started", "switched_off"]
 
 
 def run_started(
@@ -39,25 +39,6 @@ def run_started(
         versions=_versions(),
         command=command,
         switched_off=switched_off(folder.job),
-    )
-
-
-def run_finished(folder: RunFolder, *, seconds: float, error: BaseException | None = None) -> RunFinished:
-    """The last event of a run, from what the folder holds: final metrics, model and the sites' spending."""
-    run = Run(folder.path)
-    code = error.code if isinstance(error, HedgerowError) else "E900" if error else ""
-    if isinstance(error, KeyboardInterrupt):
-        code = "E901"
-    reason = error.message if isinstance(error, HedgerowError) else CODES[code] if code else ""
-    return RunFinished(
-        status="finished" if error is None else "interrupted" if code == "E901" else "failed",
-        rounds=run.rounds,
-        final=run.final,
-        model_sha256=run.model_sha256,
-        epsilon=run.epsilon,
-        seconds=round(seconds, 3),
-        code=code,
-        reason=reason,
     )
 
 
@@ -93,7 +74,7 @@ def last_event(folder: RunFolder, listeners: Sequence[Listener], log: EventLog |
     finally:
         try:
             last = log or EventLog(folder.events, listeners=listeners)
-            last.append(run_finished(folder, seconds=time.perf_counter() - start, error=error))
+            last.append(_run_finished(folder, seconds=time.perf_counter() - start, error=error))
             write_report(folder.path)
         except Exception:
             if error is None:
@@ -108,3 +89,22 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def _run_finished(folder: RunFolder, *, seconds: float, error: BaseException | None = None) -> RunFinished:
+    """The last event of a run, from what the folder holds: final metrics, model and the sites' spending."""
+    run = Run(folder.path)
+    code = error.code if isinstance(error, HedgerowError) else "E900" if error else ""
+    if isinstance(error, KeyboardInterrupt):
+        code = "E901"
+    reason = error.message if isinstance(error, HedgerowError) else CODES[code] if code else ""
+    return RunFinished(
+        status="finished" if error is None else "interrupted" if code == "E901" else "failed",
+        rounds=run.rounds,
+        final=run.final,
+        model_sha256=run.model_sha256,
+        epsilon=run.epsilon,
+        seconds=round(seconds, 3),
+        code=code,
+        reason=reason,
+    )

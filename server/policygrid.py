@@ -73,7 +73,7 @@ class PolicyGrid(Grid):
         asked = {key: message.metadata.dst_node_id for key, message in zip(ids, sent, strict=False) if key}
         known = len(ids) == len(sent)
         pending = {message_id for message_id in ids if message_id}
-        enough = max(math.ceil(len(sent) / (1 + self.over_select)), self.quorum)
+        enough = max(math.ceil(len(sent) / (1 + self.over_select) - 1e-9), self.quorum)
         start = self._clock()
         closes_at = start + min(self.deadline, math.inf if timeout is None else timeout)
         replies: list[Message] = []

@@ -87,12 +87,12 @@ def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admittin
             step, excluded = outcome.vector, outcome.verdict.excluded
             weights, scores = outcome.verdict.weights, outcome.verdict.scores
     except Exhausted as error:
-        raise VoidRound(error, admitted.rejections) from error
+        raise VoidRound(error, admitted) from error
     aggregated_at = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # looked at below
         model, memory = server_step(job.server, state.model, np.asarray(step, np.float32), state.memory)
     if not all(np.isfinite(vector).all() for vector in (model, *memory.values())):
-        raise VoidRound(Exhausted("E502", "the step would make the model infinite"), admitted.rejections)
+        raise VoidRound(Exhausted("E502", "the step would make the model infinite"), admitted)
     excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
     return Closed(
         state=GlobalState(model=model, memory=memory, declared=declared),
@@ -113,12 +113,13 @@ def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admittin
 
 
 class VoidRound(Exception):
-    """A round that may release nothing: the cause, and who did not count."""
+    """A round that may release nothing: the cause, who did not count, and what the others said beside their updates."""
 
-    def __init__(self, cause: Exhausted, rejections: tuple[Rejection, ...]) -> None:
+    def __init__(self, cause: Exhausted, admitted: Admitted) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.rejections = rejections
+        self.rejections = admitted.rejections
+        self.replies = admitted.replies
 
 
 def _need(job: Job, admitted: Admitted) -> None:
@@ -126,7 +127,7 @@ def _need(job: Job, admitted: Admitted) -> None:
     rows = minimum_rows(job.aggregate.rule, job.aggregate.byzantine, job.aggregate.before)
     if usable < max(quorum, rows):
         wanted = f"the quorum is {quorum}" if usable < quorum else f"the rule needs {rows}"
-        raise VoidRound(Exhausted("E501", f"{usable} usable updates, but {wanted}"), admitted.rejections)
+        raise VoidRound(Exhausted("E501", f"{usable} usable updates, but {wanted}"), admitted)
 
 
 def _declare(declared: Mapping[str, int], admitted: Admitted) -> dict[str, int]:

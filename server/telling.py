@@ -1,6 +1,6 @@
 """A round's outcome as events: what closed, what was voided, what the sites say they have spent."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from hedgerow.events import BudgetPlanned, BudgetsSpent, Event, RoundClosed, RoundVoided
 from hedgerow.job import Privacy
@@ -21,7 +21,17 @@ class Teller:
         self._privacy = privacy
         self._planned: set[str] = set()
 
+    def spent(self, number: int, replies: Iterable[Reply]) -> None:
+        """What these sites attest. A site has spent a round's budget whatever becomes of the round."""
+        attested = {reply.site: (reply, reply.attestation) for reply in replies if reply.attestation is not None}
+        for reply, attestation in attested.values():
+            self._plan(reply, attestation)
+        if attested:
+            spent = {site: attestation.spent_epsilon for site, (_, attestation) in attested.items()}
+            self._tell(BudgetsSpent(round=number, epsilon=spent))
+
     def voided(self, number: int, void: VoidRound, *, clock: float | None = None) -> None:
+        self.spent(number, void.replies)
         self._tell(
             RoundVoided(
                 round=number,
@@ -43,12 +53,7 @@ class Teller:
         model_sha256: str,
         clock: float | None = None,
     ) -> None:
-        attested = {reply.site: (reply, reply.attestation) for reply in closed.replies if reply.attestation is not None}
-        for reply, attestation in attested.values():
-            self._plan(reply, attestation)
-        if attested:
-            spent = {site: attestation.spent_epsilon for site, (_, attestation) in attested.items()}
-            self._tell(BudgetsSpent(round=number, epsilon=spent))
+        self.spent(number, closed.replies)
         self._tell(
             RoundClosed(
                 round=number,

@@ -1,4 +1,4 @@
-"""Federations on one machine: any Flower app in this process, jobs with simulated sites, and the attacks they meet."""
+"""Federations on one machine: jobs with simulated sites and what they meet, sweeps, and any Flower app."""
 
 import importlib
 from typing import TYPE_CHECKING

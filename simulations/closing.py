@@ -31,7 +31,7 @@ def close(
         return 0.0, np.zeros(0, bool)
     closes = min(deadline, _nth(arrivals, quorum) + grace, float(arrivals.max()))
     if over_select:
-        closes = min(closes, _nth(arrivals, max(math.ceil(asked / (1 + over_select)), quorum)))
+        closes = min(closes, _nth(arrivals, max(math.ceil(asked / (1 + over_select) - 1e-9), quorum)))
     return closes, arrivals <= closes
 
 

@@ -20,13 +20,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.errors import Misconfigured
 from hedgerow.grammar import Choice
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.availability import DAY, Always, Availability, Redrawn
 from hedgerow.simulations.partition import site_names
 from hedgerow.simulations.trace import read_trace
 
-__all__ = ["LONGEST", "Conditions", "unsupported"]
+__all__ = ["LONGEST", "Conditions", "need_clock", "unsupported"]
 
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.int64]
@@ -155,6 +156,21 @@ def unsupported(scenario: Scenario) -> list[str]:
     """
     defaults = {field.name: field.default for field in fields(Scenario)}
     return [key for key in (*TIMED, "drift") if getattr(scenario, key) != defaults[key]]
+
+
+def need_clock(scenario: Scenario, engine: str) -> None:
+    """Refuse a scenario whose conditions the engine cannot simulate: only `cohort` has a clock.
+
+    Raises:
+        Misconfigured: E105 with the settings that need one.
+    """
+    if engine != "cohort" and (untimed := unsupported(scenario)):
+        raise Misconfigured(
+            "E105",
+            f"engine '{engine}' has no simulated clock, which {', '.join(untimed)} need",
+            place="engine",
+            hint="take the engine 'cohort', or leave them out",
+        )
 
 
 def _availability(scenario: Scenario, sites: int, names: Sequence[str], folder: Path) -> Availability:

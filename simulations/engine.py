@@ -20,13 +20,14 @@ from hedgerow.events import DataDescribed, Listener, RunResumed
 from hedgerow.findings import refuse_errors
 from hedgerow.job import Job
 from hedgerow.report import write_report
+from hedgerow.report.template import need_jinja2
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.server.framing import last_event, run_started
 from hedgerow.simulations.attacks import attacker_indices
 from hedgerow.simulations.cohort.rounds import cohort_rounds
-from hedgerow.simulations.conditions import unsupported
+from hedgerow.simulations.conditions import need_clock
 from hedgerow.simulations.leakage import measure_leakage
 from hedgerow.simulations.partition import SplitTask
 from hedgerow.simulations.rounds import in_process_rounds, ray_rounds
@@ -34,7 +35,7 @@ from hedgerow.simulations.sites import prepare
 from hedgerow.simulations.stage import Stage, one_thread
 from hedgerow.task import Site, Task
 
-__all__ = ["resume", "simulate"]
+__all__ = ["ENGINES", "engine_of", "resume", "simulate"]
 
 
 def _local_rounds(stage: Stage) -> None:
@@ -49,6 +50,34 @@ ENGINES: Mapping[str, Callable[[Stage], None]] = {
     "ray": ray_rounds,
     "local": _local_rounds,
 }
+
+
+def engine_of(name: str) -> str:
+    """The engine that `name` stands for; `auto` is the fastest one.
+
+    Raises:
+        Misconfigured: E103 for an unknown name.
+
+    >>> engine_of("auto"), engine_of("ray")
+    ('cohort', 'ray')
+    """
+    engine = "cohort" if name == "auto" else name
+    if engine not in ENGINES:
+        hint = "the engines are " + ", ".join(["auto", *ENGINES])
+        raise Misconfigured("E103", f"unknown engine '{name}'", place="engine", hint=hint)
+    return engine
+
+
+def _refuse_unused(engine: str, *, workers: int | None, memory: int | None, address: str | None) -> None:
+    """Refuse what an engine has no use for, rather than take it without a word."""
+    for name, value, home in (
+        ("workers", workers, "cohort"),
+        ("memory", memory, "cohort"),
+        ("address", address, "ray"),
+    ):
+        if value is not None and engine != home:
+            hint = f"leave it out, or take the engine {home}"
+            raise Misconfigured("E105", f"engine '{engine}' has no use for {name}", place=name, hint=hint)
 
 
 def simulate(
@@ -69,12 +98,23 @@ def simulate(
 ) -> Run:
     """Run `job` on `task` with simulated sites and return the finished run, its report written.
 
-    A task whose records are in one pool (the ready ones) is split as the scenario says. `engine` is `in-process`,
-    `ray`, or `local` (real Flower servers and a process per site, which needs `project`, the folder of the app). The
-    same seed gives the same model on each.
+    A task whose records are in one pool (the ready ones) is split as the scenario says. `engine` is one of
+
+    - `auto`, the fastest: `cohort`;
+    - `cohort`: a round's sites are trained together in this process, by `workers` threads (all cores unless said)
+      within `memory` bytes;
+    - `in-process`: Flower's messages, one site after another;
+    - `ray`: Flower's simulation on Ray, here or on the cluster at `address`;
+    - `local`: real Flower servers and a process per site, which needs `project`, the folder of the app.
+
+    The same seed gives the same model on each, to the byte but for `cohort`, which adds in another order and differs
+    in the last bits. `name` is the folder's below `runs`; `listeners` hear every event; `command` is the one that
+    starts the same run again, for the report, and `variant` names in `job.json` what a twin leaves out.
 
     Raises:
-        Misconfigured: whatever `hedgerow check` would call an error; nothing was written then.
+        Misconfigured: whatever `hedgerow check` would call an error, E103 for an unknown engine, E105 for conditions
+            that need a clock on an engine without one, and for what an engine has no use for; nothing was written
+            then. Later, as the engine says.
         Exhausted: the run stopped early (its folder and checkpoint stay; `hedgerow resume` continues it), or E507 the
             finished run failed its gate.
 
@@ -88,18 +128,11 @@ def simulate(
     >>> run.final["accuracy"] > 0.7
     True
     """
-    engine = "cohort" if engine == "auto" else engine
-    if engine not in ENGINES:
-        raise Misconfigured("E103", f"unknown engine '{engine}'", hint="the engines are " + ", ".join(ENGINES))
-    _need_report()
+    engine = engine_of(engine)
+    need_jinja2()  # asked for before the rounds, not after them
     task, scenario, sites = prepare(task, Scenario() if scenario is None else scenario)
-    if engine != "cohort" and (untimed := unsupported(scenario)):
-        raise Misconfigured(
-            "E105",
-            f"engine '{engine}' has no simulated clock, which {', '.join(untimed)} need",
-            place="engine",
-            hint="take --engine cohort, or leave them out",
-        )
+    need_clock(scenario, engine)
+    _refuse_unused(engine, workers=workers, memory=memory, address=address)
     refuse_errors(check_job(job, task, sites))
     folder = RunFolder.create(
         Path(runs),
@@ -150,7 +183,8 @@ def resume(
             place=folder.name,
             hint=f"start the app again on a SuperLink that has HEDGEROW_RUN={folder.path.resolve()} in its environment",
         )
-    _need_report()
+    need_jinja2()
+    _refuse_unused(folder.engine, workers=workers, memory=memory, address=address)
     task, scenario, sites = prepare(task, folder.scenario)
     stage = Stage(
         folder=folder,
@@ -212,12 +246,3 @@ def _through_its_gate(run: Run) -> Run:
     if failed is not None:
         raise Exhausted("E507", f"gate {failed['text']}", place=str(run.path), hint=f"the report is {run.report}")
     return run
-
-
-def _need_report() -> None:
-    """Ask for the report's template engine before the rounds, not after them."""
-    try:
-        import jinja2  # noqa: F401  # only whether it is there
-    except ModuleNotFoundError:
-        hint = "pip install 'hedgerow[full]'"
-        raise Misconfigured("E107", "the report needs jinja2, which is not installed", hint=hint) from None

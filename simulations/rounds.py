@@ -19,10 +19,10 @@ from hedgerow.simulations.localgrid import LocalNode, run_in_process
 from hedgerow.simulations.sites import site_settings
 from hedgerow.simulations.stage import Stage
 
-__all__ = ["SimulatedClientApp", "in_process_rounds", "ray_rounds"]
+__all__ = ["in_process_rounds", "ray_rounds"]
 
 
-class SimulatedClientApp(ClientApp):
+class _SimulatedClientApp(ClientApp):
     """One ClientApp for all simulated nodes: gives each its site's settings, and runs hostile sites' own version."""
 
     def __init__(
@@ -84,7 +84,7 @@ def ray_rounds(stage: Stage) -> None:
 
 def _apps(stage: Stage) -> tuple[ServerApp, ClientApp]:
     honest, attack = client_app(stage.task), Attack.of(stage.scenario)
-    client = SimulatedClientApp(
+    client = _SimulatedClientApp(
         honest,
         settings=[site_settings(site, stage.folder, stage.scenario) for site in stage.sites],
         run_config=stage.folder.job.flat(),

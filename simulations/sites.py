@@ -9,7 +9,7 @@ from hedgerow.settings import Scalar
 from hedgerow.simulations.partition import SplitTask, site_names, split
 from hedgerow.task import PooledTask, Site, Task
 
-__all__ = ["prepare", "project_place", "simulated_sites", "site_settings"]
+__all__ = ["prepare", "project_place", "site_settings"]
 
 
 def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]:
@@ -29,13 +29,7 @@ def prepare(task: Task, scenario: Scenario) -> tuple[Task, Scenario, list[Site]]
         task = split(task, scenario)
     if isinstance(task, SplitTask) and len(task.site_names) != scenario.sites:
         scenario = scenario.override({"sites": len(task.site_names)})
-    return task, scenario, simulated_sites(task, scenario)
-
-
-def simulated_sites(task: Task, scenario: Scenario) -> list[Site]:
-    """The sites that a simulation of `task` has."""
-    names = task.site_names if isinstance(task, SplitTask) else site_names(scenario)
-    return [Site(name=name, index=index, count=len(names)) for index, name in enumerate(names)]
+    return task, scenario, _simulated_sites(task, scenario)
 
 
 def site_settings(site: Site, folder: RunFolder, scenario: Scenario) -> dict[str, Scalar]:
@@ -52,3 +46,9 @@ def site_settings(site: Site, folder: RunFolder, scenario: Scenario) -> dict[str
 def project_place(project: str) -> Path:
     """Where a scenario's relative files are sought: the project's folder, else the current one."""
     return Path(project) if project and Path(project).is_dir() else Path(".")
+
+
+def _simulated_sites(task: Task, scenario: Scenario) -> list[Site]:
+    """The sites that a simulation of `task` has."""
+    names = task.site_names if isinstance(task, SplitTask) else site_names(scenario)
+    return [Site(name=name, index=index, count=len(names)) for index, name in enumerate(names)]

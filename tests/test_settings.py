@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hedgerow.errors import Misconfigured
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
-from hedgerow.settings import Scalar, dotted, parse_overrides, read_toml, table
+from hedgerow.settings import Scalar, dotted, parse_overrides
+from hedgerow.tomlfile import read_toml, table
 
 PLAIN: dict[str, Scalar] = {"privacy.unit": "none", "secure.mode": "off"}
 NUMBERS = ("cohort.fraction", "cohort.grace", "local.lr", "local.momentum", "server.lr", "server.tau", "privacy.clip")

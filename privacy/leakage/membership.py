@@ -4,8 +4,7 @@ The attack is the plainest one: a record whose loss is small was probably traine
 it is a floor, not a ceiling: stronger attacks find more.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from typing import TYPE_CHECKING, TypeAlias, TypedDict
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy.leakage.interval import FEW, Interval, TprAt, spread_of
 from hedgerow.privacy.leakage.roc import Floats, curve_of, tally
+from hedgerow.privacy.restoring import in_mode
 from hedgerow.task import Labels
 
 if TYPE_CHECKING:
@@ -241,7 +241,7 @@ def loss_scores(
     parameter = next(model.parameters(), None)
     device = x.device if parameter is None else parameter.device
     scores = np.empty(len(x), dtype=np.float64)
-    with _evaluating(model), torch.no_grad():
+    with in_mode(model, training=False), torch.no_grad():
         for start in range(0, len(x), batch):
             inputs, targets = x[start : start + batch].to(device), y[start : start + batch].to(device)
             losses = loss(model(inputs), targets)
@@ -259,14 +259,3 @@ def loss_scores(
 def _must_match(x: "torch.Tensor", y: "torch.Tensor") -> None:
     if len(x) != len(y):
         raise Misconfigured("E126", f"{len(x)} records but {len(y)} labels", place="loss_scores")
-
-
-@contextmanager
-def _evaluating(model: "torch.nn.Module") -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:  # one by one: a user may have frozen a single layer
-            module.training = training

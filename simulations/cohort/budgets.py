@@ -65,11 +65,14 @@ class CohortBudgets:
                 reserved[site.name] = Reserved(site=site, plan=plan, reservation=answer)
         return reserved, refused
 
-    def release(self, reserved: Sequence[Reserved]) -> Mapping[str, Attestation]:
-        """Record that these sites' updates left them, and what each attests, by name."""
+    def release(self, reserved: Sequence[Reserved]) -> None:
+        """Record that these sites' updates left them."""
+        self._ledger.release_each([one.reservation for one in reserved])
+
+    def attested(self, reserved: Sequence[Reserved]) -> Mapping[str, Attestation]:
+        """What each of these sites attests, by name."""
         if not reserved:
             return {}
-        self._ledger.release_each([one.reservation for one in reserved])
         first = reserved[0].plan
         spent = self._ledger.spent_each(
             [one.site.name for one in reserved], delta=first.delta, accountant=first.accountant

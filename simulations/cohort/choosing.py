@@ -1,4 +1,4 @@
-"""Which way a job's sites are trained: the fastest that gives, on two of them, what one by one gives."""
+"""Which way a job's sites are trained: the fastest that gives, on a few of them, what one by one gives."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ __all__ = ["Add", "Flatten", "Function", "ReLU", "Sigmoid", "Tanh", "WholeNumber
 
 @dataclass(frozen=True, slots=True)
 class ReLU(Op):
+    """max(x, 0) of each number; what is saved is the output."""
+
     def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, Saved]:
         y = inputs[0].clamp_min(0.0)
         return y, y
@@ -25,6 +27,8 @@ class ReLU(Op):
 
 @dataclass(frozen=True, slots=True)
 class Tanh(Op):
+    """tanh of each number; what is saved is the output."""
+
     def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, Saved]:
         y = inputs[0].tanh()
         return y, y
@@ -35,6 +39,8 @@ class Tanh(Op):
 
 @dataclass(frozen=True, slots=True)
 class Sigmoid(Op):
+    """1 / (1 + exp(-x)) of each number; what is saved is the output."""
+
     def forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor]) -> tuple[Tensor, Saved]:
         y = inputs[0].sigmoid()
         return y, y

@@ -293,4 +293,5 @@ def _over_places(step: fx.Node) -> bool:
 
 def _hooked(model: nn.Module) -> bool:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for module in model.modules() for kind in kinds)
+    watched = any(parameter._backward_hooks for parameter in model.parameters())
+    return watched or any(getattr(module, kind) for module in model.modules() for kind in kinds)

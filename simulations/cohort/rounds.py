@@ -28,7 +28,7 @@ from hedgerow.simulations.attacks import Attack, attacker_indices, flipped_label
 from hedgerow.simulations.closing import close
 from hedgerow.simulations.cohort.budgets import CohortBudgets, Reserved
 from hedgerow.simulations.cohort.data import Relabel
-from hedgerow.simulations.cohort.siteside import SiteEvaluation
+from hedgerow.simulations.cohort.site_evaluation import SiteEvaluation
 from hedgerow.simulations.cohort.trainer import CohortTrainer
 from hedgerow.simulations.conditions import Conditions
 from hedgerow.simulations.sites import project_place
@@ -137,7 +137,7 @@ class _Rounds:
             rows = rows[[at for at, place in enumerate(places) if place not in failed]]
             places = [place for place in places if place not in failed]
         answered = {place for place, answer in zip(asked, answers, strict=True) if answer and place not in failed}
-        attestations = self._release(reserved, answered)
+        attestations = self._settle(number, reserved, answered, in_time=set(places))
         self._poison(number, places, rows)
         replies = [self._reply(number, place, attestations) for place in places]
         rejections = [
@@ -232,10 +232,17 @@ class _Rounds:
         codes |= {place: refused[name] for place, name in names.items() if name in refused}
         return {place: reserved[name] for place, name in names.items() if name in reserved}
 
-    def _release(self, reserved: Mapping[int, Reserved], answered: set[int]) -> Mapping[str, Attestation]:
+    def _settle(
+        self, number: int, reserved: Mapping[int, Reserved], answered: set[int], *, in_time: set[int]
+    ) -> Mapping[str, Attestation]:
+        """Release what left the sites, and tell what those have spent whose answer does not count."""
         if self._budgets is None:
             return {}
-        return self._budgets.release([reserved[place] for place in sorted(answered) if place in reserved])
+        self._budgets.release([one for place, one in reserved.items() if place in answered])
+        attestations = self._budgets.attested(list(reserved.values()))
+        others = [place for place in reserved if place not in in_time]
+        self._coordinator.spent(number, [self._reply(number, place, attestations) for place in others])
+        return attestations
 
     def _poison(self, number: int, places: Sequence[int], rows: np.ndarray) -> None:
         """Hostile sites' answers in place of their honest updates."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hedgerow.privacy.randomness import SEED_DRAWS
-from hedgerow.splitmix import splitmix, uniforms
+from hedgerow.splitmix import later, splitmix, uniforms
 
 __all__ = ["Padded", "Schedule", "padded", "poisson_steps", "shuffled_epochs"]
 
@@ -20,8 +20,6 @@ Integers = NDArray[np.int64]
 Words = NDArray[np.uint64]
 
 DRAWN = 1 << 21  # numbers that are drawn in one call: 16 MB
-
-_STEP = np.uint64(0x9E3779B97F4A7C15)  # SplitMix64's: a stream that starts n steps later is the same stream from n on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,7 +65,7 @@ def shuffled_epochs(shares: Sequence[Integers], *, starts: Words, batch: int, ep
     """
     sizes, table = _table(shares)
     most = table.shape[1]
-    passes = _later(starts[:, None], SEED_DRAWS + sizes[:, None] * np.arange(epochs))
+    passes = later(starts[:, None], SEED_DRAWS + sizes[:, None] * np.arange(epochs))
     keys = splitmix(passes, 0, most)
     absent = np.broadcast_to((np.arange(most) >= sizes[:, None])[:, None], keys.shape)
     keys[absent] = np.iinfo(np.uint64).max
@@ -95,7 +93,7 @@ def poisson_steps(
         at_once = longest if clients > 1 else max(1, DRAWN // max(table.shape[1], 1))
         for begin in range(0, int(steps[block].max(initial=0)), at_once):
             numbers = np.arange(begin, min(begin + at_once, longest))
-            begun = _later(starts[block, None], SEED_DRAWS + sizes[block, None] * numbers)
+            begun = later(starts[block, None], SEED_DRAWS + sizes[block, None] * numbers)
             taken = uniforms(begun, 0, table.shape[1]) < rates[block, None, None]
             taken &= (np.arange(table.shape[1]) < sizes[block, None])[:, None]
             happens = numbers < steps[block, None]
@@ -141,11 +139,6 @@ def _table(shares: Sequence[Integers]) -> tuple[Integers, Integers]:
     table = np.zeros((len(shares), int(sizes.max(initial=0))), np.int64)
     table[np.arange(table.shape[1]) < sizes[:, None]] = np.concatenate([*shares, np.empty(0, np.int64)])
     return sizes, table
-
-
-def _later(starts: Words, draws: Integers) -> Words:
-    """The streams from their `draws`-th output on."""
-    return starts + draws.astype(np.uint64) * _STEP
 
 
 def _bounds(counts: Integers) -> Integers:

@@ -48,8 +48,8 @@ class CohortTrainer:
 
     Guarantee: a site's update depends on the model, the site, the round and the seed alone, not on who else trains, on
     `workers` (threads; all cores unless said) or on `memory`. Before a faster path is used it is tried on two sites
-    beside the one-by-one path, and left where it differs. `path` asks for one (`layers`, `vmap`, `one-by-one`).
-    `relabelled` are hostile sites' labels, by their place in `sites`.
+    beside the one-by-one path, and left where it differs. `path` asks for one (`kernel`, `layers`, `vmap`,
+    `one-by-one`). `relabelled` are hostile sites' labels, by their place in `sites`.
 
     Raises:
         Misconfigured: E103 for an unknown path or fewer than one worker, E105 if a round's updates do not fit in

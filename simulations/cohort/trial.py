@@ -1,4 +1,4 @@
-"""Two sites trained in two ways, to see whether a faster way gives the updates of one by one."""
+"""Two sites' records trained in two ways, to see whether a faster way gives the updates of one by one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Untriable(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trial:
-    """A first round of two sites, cut to a few batches whose last ones differ, and their updates one by one (k, d)."""
+    """A first round of a few clients with a few batches each, and their updates one by one (k, d)."""
 
     model: Vector
     chunk: Chunk
@@ -38,14 +38,14 @@ class Trial:
 
     @classmethod
     def of(cls, job: Job, sites: Sequence[Site], data: CohortData, alone: Path, *, model: Vector, seed: int) -> Trial:
-        """Train two sites one by one.
+        """Train the clients one by one.
 
         The learning rate is the job's, or as much larger as makes the updates stand out from float32's rounding.
 
         Raises:
             Untriable: no site has records, the sites fail alone, or their updates are not finite or too small.
         """
-        chunk = _chunk(job, sites, data, seed)
+        chunk = _chunk(job, sites, data, len(model), seed)
         for _ in range(2):
             try:
                 expected = _updates(alone, model, chunk)
@@ -75,41 +75,56 @@ def _updates(path: Path, model: Vector, chunk: Chunk) -> NDArray[np.float32]:
     return out
 
 
-def _chunk(job: Job, sites: Sequence[Site], data: CohortData, seed: int) -> Chunk:
-    """The site with most records and the one with fewest, which is cut so that its last batch is another size.
+def _chunk(job: Job, sites: Sequence[Site], data: CohortData, size: int, seed: int) -> Chunk:
+    """Three clients of two sites: a long one, a short one whose last batch is smaller, and a single record.
 
-    Only then does a batch hold padding, which a model or a loss that mixes the records of a batch would see.
+    Then some batch holds padding beside records of another client, and one record stands alone beside others: what a
+    model or a loss that mixes the records of a batch, or looks at how many there are, would see.
     """
-    rows = {place: _finite(data, data.rows(sites[place], place, 1)) for place in range(len(sites))}
-    places = sorted(
-        (place for place, share in rows.items() if len(share)), key=lambda place: (-len(rows[place]), place)
-    )
-    if not places:
-        raise Untriable("no site has records to try another way on")
-    batch = job.local.batch
-    chosen = {places[0]: rows[places[0]][: 3 * batch + 1]}
-    if len(places) > 1:
-        few = rows[places[-1]][: max(1, 2 * batch - 1)]
-        same = len(few) > 1 and (len(few) - len(chosen[places[0]])) % batch == 0
-        chosen[places[-1]] = few[:-1] if same else few
-    plans = {}
+    tried = _tried(sites, data, job.local.batch)
+    plans = []
     if job.privacy.unit == "record":
-        plans = {place: _short(job, len(data.rows(sites[place], place, 1)), len(chosen[place])) for place in chosen}
-    steps = {place: plans[place].steps_per_round if plans else -(-len(few) // batch) for place, few in chosen.items()}
-    order = sorted(chosen, key=lambda place: -steps[place])
+        wholes = [len(data.rows(sites[place], place, 1)) for place, _ in tried]
+        plans = [_short(job, whole, len(some), size) for whole, (_, some) in zip(wholes, tried, strict=True)]
+    steps = [plan.steps_per_round for plan in plans] or [-(-len(some) // job.local.batch) for _, some in tried]
+    order = sorted(range(len(tried)), key=lambda client: -steps[client])
     return Chunk(
         seed=seed,
         round=1,
-        sites=[sites[place].index for place in order],
-        rows=[chosen[place] for place in order],
-        records=data.records(order),
+        sites=[sites[tried[client][0]].index for client in order],
+        rows=[tried[client][1] for client in order],
+        records=data.records([tried[client][0] for client in order]),
         settings=job.local,
-        plans=[plans[place] for place in order if place in plans],
+        plans=[plans[client] for client in order] if plans else [],
     )
 
 
-def _short(job: Job, whole: int, records: int) -> RecordPlan:
-    """A site's plan, for as many of its records and a few steps."""
+def _tried(sites: Sequence[Site], data: CohortData, batch: int) -> list[tuple[int, NDArray[np.int64]]]:
+    """Places and rows of the clients that are tried.
+
+    Raises:
+        Untriable: no site has finite records.
+    """
+    found = []
+    for place in sorted(range(len(sites)), key=lambda place: (-len(data.shares[place]), place)):
+        rows = _finite(data, data.rows(sites[place], place, 1))
+        if len(rows):
+            found.append((place, rows))
+        if len(found) == 2:
+            break
+    if not found:
+        raise Untriable("no site has records to try another way on")
+    long = found[0][1][: 3 * batch + 1]
+    tried = [(found[0][0], long)]
+    if len(found) > 1:
+        place, few = found[1]
+        ragged = 2 * batch - 1 if len(long) >= 2 * batch and len(few) >= 2 * batch - 1 else min(batch, len(long)) - 1
+        tried += [(place, few[: max(1, ragged)]), (place, few[:1])]
+    return tried
+
+
+def _short(job: Job, whole: int, records: int, size: int) -> RecordPlan:
+    """A site's plan for so many of its records and a few steps, its noise too small to hide a wrong gradient."""
     plan = site_plan(job, whole)
     batch = min(plan.expected_batch, max(1, records // 2))
     return replace(
@@ -118,6 +133,7 @@ def _short(job: Job, whole: int, records: int) -> RecordPlan:
         expected_batch=batch,
         sampling_rate=batch / records,
         steps_per_round=min(plan.steps_per_round, TRIED_STEPS),
+        noise_multiplier=min(plan.noise_multiplier, batch / size**0.5),
     )
 
 

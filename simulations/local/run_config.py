@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from hedgerow.errors import Misconfigured
-from hedgerow.settings import Scalar, dotted, read_toml, table
+from hedgerow.settings import Scalar, dotted
+from hedgerow.tomlfile import read_toml, table
 from hedgerow.tomltext import toml_literal
 
 __all__ = ["app_config", "app_with", "missing_keys", "toml_text"]

@@ -11,20 +11,17 @@ runs/2026-11-24-103000-digits-sweep/
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
-import re
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hedgerow.disk import disk_errors, write_whole
-from hedgerow.errors import Exhausted, Misconfigured, Tampered
+from hedgerow.disk import write_whole
+from hedgerow.errors import Misconfigured, Tampered
+from hedgerow.folders import held, new_folder
 from hedgerow.job import Job
-from hedgerow.runs import NAME
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.sweeps.cells import Cell, Grid, cells, checked_grid
 
@@ -72,21 +69,7 @@ class SweepFolder:
             Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
                 folder's name.
         """
-        if name and not NAME.fullmatch(name):
-            hint = "use letters, digits, '.', '-' and '_'"
-            raise Misconfigured("E103", f"a sweep cannot be named {name!r}", place=str(parent), hint=hint)
-        kind = re.sub(r"[^a-z0-9]+", "-", self.task.lower()).strip("-")[:40] or "run"
-        stem = name or f"{datetime.now():%Y-%m-%d-%H%M%S}-{kind}-sweep"
-        with disk_errors("the sweep", parent):
-            parent.mkdir(parents=True, exist_ok=True)
-            for attempt in range(1, 1000):
-                path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
-                try:
-                    path.mkdir()
-                    break
-                except FileExistsError:
-                    if name is not None:
-                        raise Misconfigured("E115", f"the sweep '{name}' exists already", place=str(parent)) from None
+        path = new_folder(parent, name, task=self.task, what="sweep", suffix="-sweep")
         record = {"schema_version": SCHEMA, "sweep": path.name, **self._definition(), "digest": self.digest()}
         write_whole(path / FILE, json.dumps(record, indent=2).encode() + b"\n")
         return replace(self, path=path)
@@ -124,21 +107,13 @@ class SweepFolder:
             raise Tampered("E401", f"the sweep in {FILE} does not match its digest", place=str(path / FILE))
         return found
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the sweep: a second process that wants it gets an error at once. A crash releases it.
 
         Raises:
             Exhausted: E506.
         """
-        with disk_errors("the sweep", self.path):
-            file = open(self.path / ".lock", "w")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Exhausted("E506", "another process is running this sweep", place=str(self.path)) from None
-            yield
+        return held(self.path, what="sweep")
 
     def _definition(self) -> dict[str, Any]:
         return {

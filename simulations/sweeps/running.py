@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hedgerow.check import check_job
-from hedgerow.errors import HedgerowError, Misconfigured, Tampered
+from hedgerow.errors import HedgerowError, Tampered
 from hedgerow.events import Listener
 from hedgerow.findings import refuse_errors
 from hedgerow.job import Job
-from hedgerow.report.sweeppage import sweep_template
 from hedgerow.report.sweeprows import SweepRun
+from hedgerow.report.template import need_jinja2
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
-from hedgerow.settings import Scalar, nearest
-from hedgerow.simulations.conditions import unsupported
-from hedgerow.simulations.engine import ENGINES, resume, simulate
+from hedgerow.settings import Scalar
+from hedgerow.simulations.conditions import need_clock
+from hedgerow.simulations.engine import engine_of, resume, simulate
 from hedgerow.simulations.sites import prepare
 from hedgerow.simulations.sweeps.cells import Cell, checked_grid, in_cell
 from hedgerow.simulations.sweeps.folder import SweepFolder
@@ -105,10 +105,8 @@ def sweep(
     >>> [(row["privacy.epsilon"], row["seeds"], row["metric"]) for row in result.table]
     [(1, 1, 'accuracy'), (8, 1, 'accuracy')]
     """
-    if engine != "auto" and engine not in ENGINES:
-        known = ["auto", *ENGINES]
-        raise Misconfigured("E103", f"unknown engine '{engine}'", place="engine", hint=nearest(engine, known))
-    sweep_template()  # asked for before the runs, not after them
+    engine_of(engine)
+    need_jinja2()  # asked for before the runs, not after them
     planned = SweepFolder(
         path=Path(runs),
         job=job,
@@ -144,7 +142,7 @@ def resume_sweep(
         Misconfigured: as `sweep`, for the runs that were not started yet. Tampered: E401 a run in its folder has
             another job or scenario than its cell. Exhausted: as `sweep`; E506 if the sweep is running.
     """
-    sweep_template()
+    need_jinja2()
     means = _Means(workers=workers, memory=memory, address=address, listeners=listeners)
     with folder.lock():
         for cell in folder.cells:
@@ -225,9 +223,7 @@ def _refuse_unusable(folder: SweepFolder, chosen: Iterable[Cell], task: Task) ->
     """Everything that `hedgerow check` would call an error, for each cell, before the first one runs."""
     for cell in chosen:
         try:
-            if folder.engine not in ("auto", "cohort") and (untimed := unsupported(cell.scenario)):
-                what = f"engine '{folder.engine}' has no simulated clock, which {', '.join(untimed)} need"
-                raise Misconfigured("E105", what, place="engine", hint="take the engine 'cohort', or leave them out")
+            need_clock(cell.scenario, engine_of(folder.engine))
             prepared, _, sites = prepare(task, cell.scenario)
             refuse_errors(check_job(cell.job, prepared, sites))
         except HedgerowError as error:

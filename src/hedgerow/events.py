@@ -112,6 +112,8 @@ class BudgetPlanned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundStarted(Event):
+    """The coordinator has asked `asked` sites for an update."""
+
     round: int
     rounds: int
     asked: int
@@ -169,7 +171,7 @@ class Evaluated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSpent(Event):
-    """What a site's ledger says it has spent after a round."""
+    """What a site's ledger says it has spent after a round, as logs told it before `BudgetsSpent`; still read."""
 
     round: int
     site: str
@@ -198,6 +200,8 @@ class LeakageMeasured(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateChecked(Event):
+    """Whether the measured leak lets the model pass the job's gate; `text` says so in words."""
+
     gate: str
     passed: bool
     text: str

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from hedgerow.errors import Misconfigured
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
-from hedgerow.settings import Scalar, dotted, nearest, read_toml, table
+from hedgerow.settings import Scalar, dotted, nearest
 from hedgerow.task import Task
+from hedgerow.tomlfile import read_toml, table
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp

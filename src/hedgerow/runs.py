@@ -10,18 +10,17 @@ runs/2026-11-24-103000-digits/
   report.html  report.json
 ```
 
-Files are written beside their place and renamed into it, so a reader never sees half of one.
+Files are written beside their place and renamed into it, so a reader never sees half of one; to events and manifest
+lines are added, and a line that a kill left half-written counts for nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,8 @@ import numpy as np
 
 from hedgerow.checkpoints import Checkpoint, Checkpoints
 from hedgerow.disk import disk_errors, write_whole
-from hedgerow.errors import Exhausted, Misconfigured, Tampered
+from hedgerow.errors import Misconfigured, Tampered
+from hedgerow.folders import held, new_folder
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
 from hedgerow.update import Layout, Vector
@@ -37,7 +37,6 @@ from hedgerow.update import Layout, Vector
 __all__ = ["RunFolder", "list_runs"]
 
 SCHEMA = 1
-NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,21 +74,8 @@ class RunFolder:
             Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
                 folder's name.
         """
-        if name and not NAME.fullmatch(name):
-            hint = "use letters, digits, '.', '-' and '_'"
-            raise Misconfigured("E103", f"a run cannot be named {name!r}", place=str(parent), hint=hint)
-        kind = re.sub(r"[^a-z0-9]+", "-", task.lower()).strip("-")[:40] or "run"
-        stem = name or f"{datetime.now():%Y-%m-%d-%H%M%S}-{kind}"
-        with disk_errors("the run", parent):
-            parent.mkdir(parents=True, exist_ok=True)
-            for attempt in range(1, 1000):
-                path = parent / (stem if attempt == 1 else f"{stem}-{attempt}")
-                try:
-                    path.mkdir()
-                    break
-                except FileExistsError:
-                    if name is not None:
-                        raise Misconfigured("E115", f"the run '{name}' exists already", place=str(parent)) from None
+        path = new_folder(parent, name, task=task, what="run")
+        with disk_errors("the run", path):
             (path / "models").mkdir()
         folder = cls(path=path, job=job, scenario=scenario, engine=engine, task=task, project=project, variant=variant)
         record = {
@@ -146,21 +132,13 @@ class RunFolder:
     def ledger(self) -> Path:
         return self.path / "ledger.sqlite"
 
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the run: a second process that wants it gets an error at once. A crash releases it.
 
         Raises:
             Exhausted: E506.
         """
-        with disk_errors("the run", self.path):
-            file = open(self.path / ".lock", "w")
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Exhausted("E506", "another process is running this run", place=str(self.path)) from None
-            yield
+        return held(self.path, what="run")
 
     def save(
         self,
@@ -171,21 +149,11 @@ class RunFolder:
         *,
         announce: Callable[[str], None] = lambda sha256: None,
     ) -> str:
-        """Write a round's model and optimiser state; returns the model's sha256.
-
-        The manifest is written last, after `announce` heard the hash: only then does the round count.
-
-        Raises:
-            Exhausted: E503, E504. The previous checkpoint stays whole.
-        """
+        """As `Checkpoints.save`: a round's model and optimiser state; returns the model's sha256."""
         return self._checkpoints.save(round_number, layout, model, state, announce=announce)
 
     def latest(self) -> tuple[Layout, Checkpoint] | None:
-        """The last whole checkpoint, verified against its hash; `None` before the first.
-
-        Raises:
-            Tampered: E401 if a file does not match its name.
-        """
+        """As `Checkpoints.latest`: the last whole checkpoint, verified against its hash; `None` before the first."""
         return self._checkpoints.latest()
 
     def rounds(self) -> dict[int, str]:

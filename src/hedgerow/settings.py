@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from hedgerow.errors import Misconfigured
+from hedgerow.tomlfile import leaves, line_of, read_toml, table
 
-__all__ = ["Scalar", "Settings", "dotted", "nearest", "option", "parse_overrides", "read_toml", "table"]
+__all__ = ["Scalar", "Settings", "dotted", "nearest", "option", "parse_overrides"]
 
 Scalar = str | int | float | bool
 S = TypeVar("S", bound="Settings")
@@ -98,7 +99,7 @@ class Settings:
         return tuple(_keys(cls, ""))
 
 
-def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
+def dotted(tree: Mapping[str, Any]) -> dict[str, Scalar]:
     """Nested tables as dotted keys, as Flower flattens its run configuration.
 
     Raises:
@@ -109,7 +110,7 @@ def dotted(table: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
     {'privacy.epsilon': 3.0, 'rounds': 5}
     """
     flat: dict[str, Scalar] = {}
-    for name, value in _leaves(table, prefix):
+    for name, value in leaves(tree):
         if not isinstance(value, str | int | float | bool):
             kind = type(value).__name__
             raise Misconfigured("E102", f"'{name}' must be text, a number or true/false, not {kind}", place=name)
@@ -138,30 +139,6 @@ def parse_overrides(words: str | None) -> dict[str, Scalar]:
     return values
 
 
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file, or an error that names the line.
-
-    Raises:
-        Misconfigured: E110 no such file, E111 not TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Misconfigured("E110", f"there is no {path.name} here", place=str(path.parent)) from None
-    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of a number with thousands of digits
-        raise Misconfigured("E111", f"{path.name} is not TOML: {error}", place=str(path)) from None
-    except OSError as error:
-        raise Misconfigured("E111", f"{path.name} cannot be read: {error.strerror}", place=str(path)) from None
-
-
-def table(tree: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    """The nested table `names[0].names[1]…`, empty where any step is missing."""
-    for name in names:
-        step = tree.get(name, {})
-        tree = step if isinstance(step, Mapping) else {}
-    return tree
-
-
 def nearest(key: str, known: Sequence[str]) -> str:
     """A hint for a mistyped key: the nearest valid one, by its whole name or by its last part, else all of them.
 
@@ -183,14 +160,6 @@ def _scalar(text: str) -> Scalar:
     except (ValueError, RecursionError):
         return text
     return value if isinstance(value, str | int | float | bool) else text
-
-
-def _leaves(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _read_fields(cls: type) -> tuple[tuple[dataclasses.Field[Any], Any], ...]:
@@ -302,25 +271,4 @@ def _section(cls: type[Settings], source: Path) -> tuple[str, ...]:
 
 
 def _place(cls: type[Settings], source: Path | None, key: str) -> str:
-    """`file:line` of a dotted key, however TOML let it be written; the file alone where it is not written out.
-
-    The line is the first up to which the file, read as TOML, states the key. O(lines that name its last part).
-    """
-    if source is None:
-        return ""
-    try:
-        lines = source.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError):
-        return source.name
-    last = key.rpartition(".")[2]
-    for number, line in enumerate(lines, 1):
-        if last in line and _states("\n".join(lines[:number]), _section(cls, source), key):
-            return f"{source.name}:{number}"
-    return source.name
-
-
-def _states(text: str, section: tuple[str, ...], key: str) -> bool:
-    try:
-        return any(name == key for name, _ in _leaves(table(tomllib.loads(text), *section), ""))
-    except (ValueError, RecursionError):  # the text ends within a value
-        return False
+    return "" if source is None else line_of(source, _section(cls, source), key)

@@ -11,9 +11,10 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["splitmix", "stream_start", "uniforms"]
+__all__ = ["later", "splitmix", "stream_start", "uniforms"]
 
 Words = NDArray[np.uint64]
+Whole = NDArray[np.int64]
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -28,6 +29,16 @@ def stream_start(seed: int, *path: int) -> int:
     """
     name = struct.pack(f"<{1 + len(path)}q", seed, *path)
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "little")
+
+
+def later(starts: Words, draws: Whole) -> Words:
+    """The starts of the streams that go on where these stand after so many `draws` (broadcast).
+
+    >>> starts = np.array([7], np.uint64)
+    >>> bool((splitmix(later(starts, np.array([3])), 0, 2) == splitmix(starts, 3, 2)).all())
+    True
+    """
+    return starts + draws.astype(np.uint64) * _STEP
 
 
 def splitmix(starts: Words, first: int, count: int) -> Words:

@@ -83,7 +83,8 @@ def survey(task: Task, sites: Sequence[Site]) -> Survey:
 
 
 def some(names: Sequence[str], example: str = "", *, noun: str = "sites") -> str:
-    """
+    """A few names in words: all of one or two, an example of more.
+
     >>> some(["a"]), some(["a", "b"]), some(["a", "b", "c"])
     ("'a'", "'a' and 'b'", "3 sites, for example 'a'")
     """

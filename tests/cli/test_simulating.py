@@ -94,13 +94,13 @@ def test_the_means_reach_the_engine_and_the_command(
     hedgerow: Any, project: Any, asked_for: list[dict[str, Any]]
 ) -> None:
     project()
-    words = ("--engine", "in-process", "--sites", "4", "--workers", "2", "--memory", "1.5GB")
+    words = ("--engine", "cohort", "--sites", "4", "--workers", "2", "--memory", "1.5GB")
     run = hedgerow("sim", "tiny", *words, "-c", "rounds=1", "--json").data
     hedgerow("resume", run["run"], "--workers", "1", "--memory", "64MiB", "--json")
     simulated, resumed = asked_for
     found = [(named["workers"], named["memory"], named["address"]) for named in asked_for]
     assert found == [(2, 1_500_000_000, None), (1, 64 * 2**20, None)]
-    assert (simulated["engine"], simulated["scenario"].sites, run["engine"]) == ("in-process", 4, "in-process")
+    assert (simulated["engine"], simulated["scenario"].sites, run["engine"]) == ("cohort", 4, "cohort")
     assert simulated["command"] == f"hedgerow sim tiny {' '.join(words)} -c rounds=1"
 
 

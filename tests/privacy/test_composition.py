@@ -12,6 +12,7 @@ from opacus.accountants.analysis.prv import (  # type: ignore[import-untyped]  #
     PoissonSubsampledGaussianPRV,
     TruncatedPrivacyRandomVariable,
 )
+from scipy.special import log_ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
 from hedgerow.privacy import SampledGaussian, calibrate, epsilon
 from hedgerow.privacy.composition import _Loss, composed_epsilon
@@ -89,3 +90,17 @@ def test_a_calibration_asks_few_exact_prices(monkeypatch: pytest.MonkeyPatch) ->
         asked.clear()
         calibrate(epsilon=2.97, delta=1e-5, sampling_rate=0.0457, steps=steps, accountant="prv")
         assert 2 <= asked.count(False) <= 4
+
+
+@pytest.mark.parametrize(
+    ("effect", "steps", "delta"), [(1.0, 100_000, 1e-12), (0.3, 100, 1e-14), (1.0, 1000, 1e-13), (3.5, 100_000, 1e-11)]
+)
+def test_a_price_is_an_upper_bound_also_where_delta_drowns_in_the_transform_s_rounding(
+    effect: float, steps: int, delta: float
+) -> None:
+    """Full batches are one Gaussian mechanism of the summed effect, whose delta is known (arXiv 1805.06530)."""
+    event = SampledGaussian(noise_multiplier=math.sqrt(steps) / effect, sampling_rate=1.0, steps=steps)
+    price = epsilon([event], delta, "prv")
+    least = log_ndtr(effect / 2 - price / effect)  # delta(price) = exp(least) - exp(price + most)
+    most = log_ndtr(-effect / 2 - price / effect)
+    assert math.exp(least) * -math.expm1(price + most - least) <= delta

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from hedgerow.errors import Misconfigured
-from hedgerow.report.sweeppage import sweep_template, write_sweep_report
+from hedgerow.report.sweeppage import write_sweep_report
 from hedgerow.report.sweeprows import SweepRun, SweepSummary, sweep_rows
+from hedgerow.report.template import template
 from hedgerow.settings import Scalar
 
 GRID: Mapping[str, tuple[Scalar, ...]] = {"privacy.epsilon": (1, 3), "aggregate.rule": ("median", "krum")}
@@ -214,8 +215,8 @@ def test_the_numbers_stand_in_the_json_file(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep_template.cache_clear()
+    template.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(Misconfigured) as caught:
-        sweep_template()
+        template("sweep.html.j2")
     assert caught.value.code == "E107"

@@ -15,6 +15,7 @@ import pytest
 from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.events import Event, RunResumed
 from hedgerow.report import write_report
+from hedgerow.report.template import template
 
 VOID = {"meta", "br", "link", "img", "hr"}
 
@@ -253,9 +254,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path, demo: Path) -> None:
 
 
 def test_a_missing_extra_is_named_with_the_command_that_brings_it(demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from hedgerow.report import writing
-
-    writing._template.cache_clear()
+    template.cache_clear()
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(Misconfigured) as caught:
         write_report(demo)

@@ -196,3 +196,14 @@ def test_a_run_shows_itself(tmp_path: Path) -> None:
 
 def test_simulate_is_what_the_package_offers() -> None:
     assert hedgerow.simulate is simulate
+
+
+@pytest.mark.parametrize(
+    ("engine", "given"),
+    [("in-process", {"workers": 2}), ("ray", {"memory": 1 << 30}), ("cohort", {"address": "localhost:1"})],
+)
+def test_what_an_engine_has_no_use_for_is_refused(tmp_path: Path, engine: str, given: dict[str, Any]) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        run_of(tmp_path / "runs", engine=engine, **given)
+    assert caught.value.code == "E105" and caught.value.place in given
+    assert not (tmp_path / "runs").exists()

@@ -34,10 +34,17 @@ ScenarioWords = Annotated[
     str, typer.Option("-s", "--scenario", metavar="WORDS", help="Change the scenario: 'sites=100 attackers=0'.")
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", metavar="N", help="How many processor cores to use.", show_default=False)
+    int | None,
+    typer.Option("--workers", metavar="N", help="How many threads train sites (engine 'cohort').", show_default=False),
 ]
 Memory = Annotated[
-    str, typer.Option("--memory", metavar="SIZE", help="How much memory training may take: '4GB'.", show_default=False)
+    str,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="How much memory training may take: '4GB' (engine 'cohort').",
+        show_default=False,
+    ),
 ]
 Address = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster for engine 'ray'.", show_default=False)

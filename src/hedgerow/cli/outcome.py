@@ -47,6 +47,7 @@ def _claim(run: Run) -> dict[str, Any]:
 
 
 def closing_words(run: Run | Sweep) -> str:
+    """The last line: where the report is."""
     return f"report: {run.report}"
 
 

@@ -7,7 +7,8 @@ import math
 from typing import TYPE_CHECKING, TextIO
 
 from hedgerow.errors import HedgerowError
-from hedgerow.report.numbers import duration, epsilon, plural
+from hedgerow.pace import span
+from hedgerow.report.numbers import epsilon, plural
 from hedgerow.report.sweeprows import SweepRun
 from hedgerow.simulations.sweeps import Sweep
 from hedgerow.simulations.sweeps.cells import scalar_text
@@ -46,7 +47,7 @@ def _run_line(step: Step) -> str:
     total = len(step.folder.cells)
     parts = [f"{step.done:>{len(str(total))}}/{total} {step.cell.words}: {_outcome(step.run, step.error)}"]
     if step.left:
-        parts.append(f"about {duration(step.left) if step.left >= 60 else f'{step.left:.0f} s'} left")
+        parts.append(f"about {span(step.left)} left")
     return "  ".join(parts)
 
 
@@ -59,7 +60,7 @@ def _outcome(run: SweepRun | None, error: Exception | None) -> str:
         return ""
     parts = [f"{run.metric} {run.value:.3f}" if run.value is not None else f"{run.metric} not finite".strip()]
     parts += [f"ε {_epsilon(run.epsilon)}"] if run.epsilon is not None else []
-    parts += [duration(run.seconds)] if run.seconds is not None else []
+    parts += [span(run.seconds)] if run.seconds is not None else []
     return "  ".join(parts)
 
 

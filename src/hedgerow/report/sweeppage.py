@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hedgerow import __version__
 from hedgerow.disk import write_whole
-from hedgerow.errors import CODES, Misconfigured
+from hedgerow.errors import CODES
 from hedgerow.report.content import TERMS, Fact
 from hedgerow.report.numbers import capital, duration, epsilon, plural, significant
 from hedgerow.report.sweepchart import sweep_chart
 from hedgerow.report.sweepnotes import sweep_notes
 from hedgerow.report.sweeprows import Spread, SweepRow, SweepRun, SweepSummary
+from hedgerow.report.template import template
 from hedgerow.tomltext import toml_literal
 
-if TYPE_CHECKING:
-    import jinja2
-
-__all__ = ["SCHEMA_VERSION", "sweep_template", "write_sweep_report"]
+__all__ = ["SCHEMA_VERSION", "write_sweep_report"]
 
 SCHEMA_VERSION = 1
 _TERMS = ("accuracy", "ε (epsilon)", "membership attack", "AUC")
@@ -63,29 +60,6 @@ def write_sweep_report(folder: Path, sweep: SweepSummary) -> Path:
     return folder / "report.html"
 
 
-@functools.cache
-def sweep_template() -> jinja2.Template:
-    """The page's template.
-
-    Raises:
-        Misconfigured: E107 without jinja2.
-    """
-    try:
-        import jinja2
-    except ModuleNotFoundError:
-        raise Misconfigured(
-            "E107", "the report needs jinja2", place="report", hint="pip install 'hedgerow[full]'"
-        ) from None
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hedgerow.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("sweep.html.j2")
-
-
 def _page(sweep: SweepSummary) -> str:
     done = sum(run.done for run in sweep.runs)
     metric = sweep.metric or "metric"
@@ -95,7 +69,7 @@ def _page(sweep: SweepSummary) -> str:
     attacked = any(run.auc is not None for run in sweep.runs)
     decimals = _decimals([row.result.sd for row in sweep.rows if row.result and row.result.sd])
     needed = {"accuracy": metric == "accuracy", "ε (epsilon)": private}
-    return sweep_template().render(
+    return template("sweep.html.j2").render(
         sweep=sweep,
         subtitle=(
             sweep.task,

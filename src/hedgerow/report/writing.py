@@ -1,16 +1,13 @@
 """From run folders to `report.html` and `report.json`, written whole or not at all."""
 
-import functools
 import json
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hedgerow import __version__
 from hedgerow.disk import write_whole
-from hedgerow.errors import HedgerowError, Misconfigured
+from hedgerow.errors import HedgerowError
 from hedgerow.report.answers import answers, notes
 from hedgerow.report.beside import Beside, beside
 from hedgerow.report.conditions import conditions, simulated_time
@@ -22,10 +19,8 @@ from hedgerow.report.reproducing import reproducing
 from hedgerow.report.sites import sites
 from hedgerow.report.split import data
 from hedgerow.report.summary import RunSummary
+from hedgerow.report.template import template
 from hedgerow.report.training import cost, rounds, side_by_side
-
-if TYPE_CHECKING:
-    import jinja2
 
 __all__ = ["SCHEMA_VERSION", "write_report"]
 
@@ -82,7 +77,7 @@ def _page(run: RunSummary, others: Sequence[Beside], asked: Sequence[Answer], mi
     words = " ".join(f"{answer.unit} {answer.interval} {answer.text}" for answer in asked)
     needed = {"95 % interval": "(", "ε (epsilon)": "ε", "δ (delta)": "δ"}
     first = tuple(term for term in _FIRST_SCREEN_TERMS if needed.get(term, term) in words)
-    return _template().render(
+    return template("page.html.j2").render(
         run=run,
         subtitle=_subtitle(run),
         answers=asked,
@@ -121,26 +116,3 @@ def _json(run: RunSummary, others: Sequence[Beside], asked: Sequence[Answer], mi
 def _as_table(thing: object) -> dict[str, object]:
     """A frozen dataclass as a table, without the copies that `dataclasses.asdict` makes."""
     return {name: getattr(thing, name) for name in type(thing).__dataclass_fields__}  # type: ignore[attr-defined]
-
-
-@functools.cache
-def _template() -> "jinja2.Template":
-    try:
-        import jinja2
-    except ModuleNotFoundError:
-        raise Misconfigured(
-            "E107", "the report needs jinja2", place="report", hint="pip install 'hedgerow[full]'"
-        ) from None
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("hedgerow.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["tied"] = lambda text: re.sub(r"(?<=[εδ]) = |(?<=\d) (?=%)", _keep_together, text)
-    return environment.get_template("page.html.j2")
-
-
-def _keep_together(match: re.Match[str]) -> str:
-    return match[0].replace(" ", "\N{NO-BREAK SPACE}")

@@ -164,6 +164,37 @@ def test_any_loss_ends_on_a_right_path(
     assert sites.far(rows, expected) < 1e-5, trainer.chosen
 
 
+class Lonely(nn.Module):
+    """It treats a batch of one record in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leave = nn.Linear(36, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        flat = x.flatten(1)
+        out: torch.Tensor = self.leave(flat if len(flat) > 1 else 3 * flat)
+        return out
+
+
+@pytest.mark.parametrize("sizes", [(20, 14, 4, 13), (20, 8, 13, 9), (9, 8, 7, 6), (23, 5, 9, 13)])
+@pytest.mark.parametrize("batch", [2, 4])
+@pytest.mark.parametrize("model", [Centred, Lonely, linear], ids=["centred", "lonely", "loss"])
+def test_a_batch_that_is_smaller_than_its_neighbour_s_is_among_those_that_are_tried(
+    cohort: Make, monkeypatch: pytest.MonkeyPatch, model: Callable[[], nn.Module], batch: int, sizes: tuple[int, ...]
+) -> None:
+    """Also where the smallest site fills its batches exactly, so that as it is nothing would be padded."""
+    sites = cohort(model, sizes, local__batch=batch)
+    if model is linear:
+        weighed = lambda self, logits, y: F.cross_entropy(logits, y, reduction="none") * len(y)  # noqa: E731
+        monkeypatch.setattr(type(sites.task), "loss", weighed)
+    trainer = sites.trainer()
+    rows, failed = trainer.train(sites.model, range(4), round=1)
+    expected, codes = sites.train("one-by-one")
+    assert failed == codes
+    assert sites.far(rows, expected) < 1e-5, trainer.chosen
+
+
 def test_a_loss_of_the_task_object_itself_is_seen(cohort: Make) -> None:
     sites = cohort(linear, SMALL)
     sites.task.loss = LOSSES["focal"]

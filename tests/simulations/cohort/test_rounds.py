@@ -216,7 +216,9 @@ def test_a_site_s_failure_counts_as_in_the_messages_engine(private: bool) -> Non
     vectors = [latest[1].model for latest in models if latest is not None]
     np.testing.assert_allclose(vectors[0], vectors[1], rtol=0, atol=1e-5)
     if private:
-        assert fast.epsilon == slow.epsilon and charges(fast) == charges(slow)
+        spent = dict(fast.epsilon)
+        assert spent.pop("site-04") > 0  # it is charged all the same; as a message, its failure is a code alone
+        assert spent == slow.epsilon and charges(fast) == charges(slow)
     with pytest.raises(Exhausted) as caught:
         run_of(job(**changes, cohort__quorum=6), scenario, task=Spoiled())
     assert caught.value.code == "E501"
@@ -295,6 +297,15 @@ def test_who_is_late_or_drops_out_was_at_work_and_stays_charged() -> None:
     answered = sum(len(event["norms"]) for event in run.events("round-closed"))
     released = sum(entry.state.name == "RELEASED" for entry in entries)
     assert answered < released < asked  # who was late let his update out; who dropped out did not
+
+
+@pytest.mark.parametrize("seed", [4, 5])
+def test_a_run_tells_what_every_site_has_spent_in_late_and_in_voided_rounds_too(seed: int) -> None:
+    run = timed(True, seed)
+    with run.ledger() as ledger:
+        charged = {entry.dataset for entry in ledger.entries() if entry.charge is not None}
+        spent = {site: ledger.spent(site, delta=1e-3, accountant="rdp").epsilon for site in charged}
+    assert {site: round(spent[site], 2) for site in spent if run.epsilon.get(site, 0.0) < spent[site] - 1e-9} == {}
 
 
 def test_an_ideal_federation_has_no_clock() -> None:

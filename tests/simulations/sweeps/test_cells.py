@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hedgerow import Job, Privacy, Scenario, Secure
 from hedgerow.errors import Misconfigured
-from hedgerow.runs import NAME
+from hedgerow.folders import NAME
 from hedgerow.simulations.sweeps.cells import cell_words, cells, checked_grid
 
 JOB = Job(privacy=Privacy(unit="record", epsilon=3.0, delta=1e-4), secure=Secure(mode="off"))
