@@ -29,41 +29,59 @@ class Geometry:
     `points`: gives the `(k + 1, k + 1)` inner products of the `k` rows that arrived and, last, of the zero update.
     `mixing`: `(n, k + 1)`, each present row as a combination of those points; its rows sum to 1, which is what makes
     distances independent of the centre. `shares`: `(n, k)`, the same without scaling: whose direction is in it.
+    `factors`: `(n,)` while each row is itself times its factor, which spares the products of dense `mixing`; else None.
     """
 
     points: Callable[[], Floats]
     mixing: Floats
     shares: Floats
+    factors: Floats | None = None
 
     def gram(self) -> Floats:
-        """Inner products `(n, n)` of the present rows about the centre. O(n³)."""
+        """Inner products `(n, n)` of the present rows about the centre. O(n²) before mixing, then O(n³)."""
+        if self.factors is not None:
+            points, kept, given = self.points(), self.factors, 1.0 - self.factors
+            product = points[:-1, :-1] * kept * kept[:, None]
+            across = np.multiply.outer(kept * points[:-1, -1], given)
+            product += across
+            product += across.T
+            product += np.multiply.outer(given, given) * points[-1, -1]
+            return product
         return self.mixing @ self.points() @ self.mixing.T
 
     def squared_distances(self) -> Floats:
-        """Squared Euclidean distances `(n, n)` between the present rows. O(n³)."""
+        """Squared Euclidean distances `(n, n)` between the present rows. As `gram`."""
         return _distances(self.gram())
 
     def norms(self) -> Floats:
-        """Euclidean lengths `(n,)` of the present rows: their distances to zero. O(n²)."""
+        """Euclidean lengths `(n,)` of the present rows: their distances to zero. O(n) before mixing, then O(n³)."""
+        if self.factors is not None:
+            points = self.points()
+            squares = np.diagonal(points)[:-1] - 2.0 * points[:-1, -1] + points[-1, -1]
+            return cast(Floats, self.factors * np.sqrt(np.maximum(squares, 0.0)))
         away = self.mixing.copy()
         away[:, -1] -= 1.0
         return cast(Floats, np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", away, self.points(), away, optimize=True), 0)))
 
     def mixed(self, weights: Floats) -> "Geometry":
         """The rows `weights @ rows`, for `weights` whose rows sum to 1."""
+        if self.factors is not None:
+            mixing = np.column_stack((weights * self.factors, weights @ (1.0 - self.factors)))
+            return replace(self, mixing=mixing, shares=weights, factors=None)
         return replace(self, mixing=weights @ self.mixing, shares=weights @ self.shares)
 
     def scaled(self, factors: Floats) -> "Geometry":
         """Each row times its factor: a step towards the zero update."""
         mixing = factors[:, None] * self.mixing
         mixing[:, -1] += 1.0 - factors
-        return replace(self, mixing=mixing)
+        return replace(self, mixing=mixing, factors=None if self.factors is None else self.factors * factors)
 
 
 def measure(rows: npt.NDArray[np.floating]) -> Geometry:
     """The geometry of finite rows `(n, d)`, measured when first asked for. O(n²d), one pass, blocks in float64."""
     points = _identity(len(rows))
-    return Geometry(points=cache(lambda: _points(rows)), mixing=points, shares=points[:, :-1])
+    alone = np.ones(len(rows))
+    return Geometry(points=cache(lambda: _points(rows)), mixing=points, shares=points[:, :-1], factors=alone)
 
 
 @lru_cache(maxsize=2)

@@ -121,8 +121,8 @@ class _Prepared:
 
     def spread(self, inner: Floats) -> tuple[Floats, Floats]:
         """Weights of the prepared rows as weights of the rows that arrived: with the steps' scaling, and without."""
-        if self.plain:
-            return inner, inner
+        if self.geometry.factors is not None:
+            return inner * self.geometry.factors, inner
         return (inner @ self.geometry.mixing)[:-1], inner @ self.geometry.shares
 
 
@@ -147,9 +147,16 @@ def _by_coordinate(
     n, d = rows.shape
     vector = np.empty(d, rows.dtype)
     share = np.zeros(n)
-    mixing = None if prepared.plain else prepared.geometry.mixing[:, :-1].astype(rows.dtype)
+    factors = prepared.geometry.factors
+    if factors is None:
+        mixing = prepared.geometry.mixing[:, :-1].astype(rows.dtype)
+    else:
+        scale = factors.astype(rows.dtype)[:, None]
     for block in columns(n, d):
-        part = rows[:, block] if mixing is None else mixing @ rows[:, block]
+        if prepared.plain:
+            part = rows[:, block]
+        else:
+            part = mixing @ rows[:, block] if factors is None else scale * rows[:, block]
         vector[block], used = rule.block(part, prepared.f, judge=judge)
         if used is not None:
             places = used.astype(np.float64)

@@ -54,7 +54,9 @@ def neighbourhoods(squared_distances: Floats, f: int) -> Floats:
     n = len(squared_distances)
     distances = squared_distances.copy()
     np.fill_diagonal(distances, -1.0)  # a row is nearest to itself, before any copy of it
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, : n - f]
-    weights = np.zeros((n, n))
-    np.put_along_axis(weights, nearest, 1.0 / (n - f), axis=1)
-    return weights
+    farthest = np.partition(distances, n - f - 1, axis=1)[:, n - f - 1 : n - f]
+    chosen = distances <= farthest
+    for row in np.flatnonzero(np.count_nonzero(chosen, axis=1) > n - f):  # ties at the border: the first ones stay
+        tied = np.flatnonzero(distances[row] == farthest[row])
+        chosen[row, tied[n - f - np.count_nonzero(distances[row] < farthest[row]) :]] = False
+    return chosen / (n - f)

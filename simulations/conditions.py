@@ -159,17 +159,26 @@ def unsupported(scenario: Scenario) -> list[str]:
 
 
 def need_clock(scenario: Scenario, engine: str) -> None:
-    """Refuse a scenario whose conditions the engine cannot simulate: only `cohort` has a clock.
+    """Refuse a scenario whose conditions the engine cannot simulate: only `cohort` has a clock, and it must move.
 
     Raises:
-        Misconfigured: E105 with the settings that need one.
+        Misconfigured: E105 with the settings that need one, or that need something to take time.
     """
     if engine != "cohort" and (untimed := unsupported(scenario)):
         raise Misconfigured(
             "E105",
-            f"engine '{engine}' has no simulated clock, which {', '.join(untimed)} need",
+            f"engine '{engine}' has no simulated clock; it is needed for: {', '.join(untimed)}",
             place="engine",
             hint="take the engine 'cohort', or leave them out",
+        )
+    settled = scenario.availability == "always" and scenario.join == "all"
+    timeless = (scenario.latency, scenario.bandwidth, scenario.speed) == ("none", "none", "instant")
+    if not settled and timeless:
+        raise Misconfigured(
+            "E105",
+            "nothing takes time here, so the clock stands still and the same sites are there in every round",
+            place="join" if scenario.availability == "always" else "availability",
+            hint="say how long an answer takes: speed=constant:100 (records a second) or latency=constant:60",
         )
 
 

@@ -27,11 +27,11 @@ from hedgerow.scenario import Scenario
 from hedgerow.server.framing import last_event, run_started
 from hedgerow.simulations.attacks import attacker_indices
 from hedgerow.simulations.cohort.rounds import cohort_rounds
-from hedgerow.simulations.conditions import need_clock
+from hedgerow.simulations.conditions import Conditions, need_clock
 from hedgerow.simulations.leakage import measure_leakage
 from hedgerow.simulations.partition import SplitTask
 from hedgerow.simulations.rounds import in_process_rounds, ray_rounds
-from hedgerow.simulations.sites import prepare
+from hedgerow.simulations.sites import prepare, project_place
 from hedgerow.simulations.stage import Stage, one_thread
 from hedgerow.task import Site, Task
 
@@ -133,6 +133,8 @@ def simulate(
     task, scenario, sites = prepare(task, Scenario() if scenario is None else scenario)
     need_clock(scenario, engine)
     _refuse_unused(engine, workers=workers, memory=memory, address=address)
+    if engine == "cohort":  # a trace that cannot be read is refused before anything is written
+        Conditions.of(scenario, len(sites), names=[site.name for site in sites], folder=project_place(project))
     refuse_errors(check_job(job, task, sites))
     folder = RunFolder.create(
         Path(runs),

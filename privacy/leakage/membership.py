@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ALL_SITES", "Membership", "loss_scores", "loss_threshold", "measure"]
 
 ALL_SITES = "all sites"
-MOST_SITES = 1000  # measured by name: about two seconds, and two megabytes of events
+MOST_SITES = 200  # measured by name: a second or two, and no page shows more
 SITE_POINTS = 40  # of a single site's curve
 SITE_RESAMPLES = 400  # a quantile of so many is known to an eighth of a standard deviation, enough to describe a site
 BATCH = 4096  # records that go through the model at once

@@ -71,6 +71,8 @@ def choose(
         return chosen(alone, "it was asked for")
     if not wanted and footprint.convolutions > LARGE_CONVOLUTIONS:
         return chosen(alone, f"convolutions of {footprint.convolutions:,} products a record are faster one by one")
+    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
+        return chosen(alone, "BatchNorm keeps statistics of its batches")
     if draws:
         return chosen(alone, "the model draws random numbers as it trains")
     try:

@@ -183,8 +183,8 @@ class _Rounds:
             if change > until:
                 raise Exhausted(
                     "E501",
-                    f"{len(there)} sites are connected after {self._clock:.0f} simulated seconds, "
-                    f"but the quorum is {quorum}",
+                    f"{len(there)} sites are connected, but the quorum is {quorum}, and not enough come within "
+                    f"{self._job.cohort.deadline:g} simulated seconds (until {until:,.0f})",
                     hint="raise cohort.deadline or the sites' availability, or lower cohort.quorum",
                 )
             self._clock = change

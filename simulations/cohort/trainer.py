@@ -81,7 +81,7 @@ class CohortTrainer:
         self._path = choice.path
         self._alone = choice.path if isinstance(choice.path, OneByOne) else OneByOne(task, Layout.of(task.model()))
         self._chunk, bytes_a_chunk = choice.footprint.chunk(job, choice.path.name)
-        wanted = (workers or _cores()) if not choice.draws else 1
+        wanted = min(workers or _cores(), max(len(self._sites), 1)) if not choice.draws else 1
         self.workers = fitting_workers(
             wanted, memory=memory, rows=len(sites) * len(model) * 4, bytes_a_chunk=bytes_a_chunk
         )

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hedgerow.errors import Misconfigured
 from hedgerow.job import Job
 from hedgerow.privacy import RecordPlan, site_plan
 from hedgerow.simulations.cohort.data import CohortData
@@ -44,11 +45,16 @@ class Trial:
 
         Raises:
             Untriable: no site has records, the sites fail alone, or their updates are not finite or too small.
+            Misconfigured: E130 if the model mixes records under privacy.
         """
         chunk = _chunk(job, sites, data, len(model), seed)
         for _ in range(2):
             try:
                 expected = _updates(alone, model, chunk)
+            except Misconfigured as error:
+                if error.code == "E130":  # a model that mixes records keeps no promise at any site
+                    raise
+                raise Untriable(f"the sites that were tried failed ({error.code})") from None
             except (Exception, SystemExit) as error:  # a user's own code: each site will tell its own failure
                 raise Untriable(f"the sites that were tried failed ({type(error).__name__})") from None
             moved, whole = np.linalg.norm(expected, axis=1), np.linalg.norm(model)

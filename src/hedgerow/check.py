@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_job"]
 
+MANY = 3000  # updates whose comparison with each other is felt
+COMPARING = ("krum", "multi-krum", "geometric-median")
 NOISY = 3.0  # noise norm over clip per step above which training by a few sites rarely gets anywhere
 
 
@@ -52,6 +54,15 @@ def _cohort(job: Job, sites: int) -> Iterator[Finding]:
             message=f"{asked} of {sites} sites are asked in a round, but the quorum is {cohort.quorum}",
             place="cohort.quorum",
             hint="lower cohort.quorum, raise cohort.fraction, or add sites",
+        )
+    if asked >= MANY and (aggregate.before != "none" or aggregate.rule in COMPARING):
+        yield Finding(
+            level="warning",
+            code="E105",
+            message=f"comparing {asked:,} updates with each other takes about {5 * 8 * asked**2 / 1e9:.1f} GB and, "
+            "each round, a time that grows with their square",
+            place="aggregate.before",
+            hint='write aggregate.before = "none" with median or trimmed-mean, or lower cohort.fraction',
         )
     needed = minimum_rows(aggregate.rule, aggregate.byzantine, aggregate.before)
     if asked < needed:

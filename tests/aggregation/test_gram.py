@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,3 +47,17 @@ def test_nearly_equal_rows_far_from_zero_keep_their_distances() -> None:
     X = 1e6 + 1e-4 * np.random.default_rng(4).standard_normal((7, 2000))
     exact = ((X[:, None, :] - X) ** 2).sum(axis=2)
     np.testing.assert_allclose(measure(X).squared_distances(), exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_rows_that_were_only_scaled_give_what_dense_mixing_gives(times: int) -> None:
+    rng = np.random.default_rng(5)
+    geometry = measure(rng.standard_normal((8, 300)))
+    for _ in range(times):
+        geometry = geometry.scaled(rng.uniform(0.2, 1.0, 8))
+    dense = replace(geometry, factors=None)
+    np.testing.assert_allclose(geometry.gram(), dense.gram(), rtol=1e-10, atol=1e-9)
+    np.testing.assert_allclose(geometry.norms(), dense.norms(), rtol=1e-10)
+    weights = rng.dirichlet(np.ones(8), 8)
+    np.testing.assert_allclose(geometry.mixed(weights).mixing, dense.mixed(weights).mixing, atol=1e-12)
+    np.testing.assert_allclose(geometry.mixed(weights).shares, dense.mixed(weights).shares, atol=1e-12)

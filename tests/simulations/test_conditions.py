@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hedgerow.errors import Misconfigured
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.availability import HOUR
-from hedgerow.simulations.conditions import LONGEST, Conditions, unsupported
+from hedgerow.simulations.conditions import LONGEST, Conditions, need_clock, unsupported
 
 BUSY = Scenario(
     sites=60,
@@ -248,3 +248,11 @@ def test_conditions_need_neither_torch_nor_flower() -> None:
     modules = "hedgerow.simulations.conditions, hedgerow.simulations.closing"
     code = f"import sys, {modules}; sys.exit(bool({{'torch', 'flwr'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}).returncode == 0
+
+
+@pytest.mark.parametrize("changes", [{"availability": "random:0.5"}, {"join": "uniform:60"}])
+def test_sites_that_come_and_go_need_something_that_takes_time(changes: dict[str, str]) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        need_clock(Scenario(sites=4, **changes), "cohort")  # type: ignore[arg-type]
+    assert caught.value.code == "E105" and caught.value.place in changes
+    need_clock(Scenario(sites=4, latency="constant:1", **changes), "cohort")  # type: ignore[arg-type]
