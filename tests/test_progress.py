@@ -368,3 +368,8 @@ def test_an_alphabet_without_epsilon_ends_nothing() -> None:
 def test_the_memory_shown_is_this_process_s() -> None:
     held = resident_memory()
     assert held is None or 1e6 < held < 1e12
+
+
+def test_a_process_without_a_stdout_runs_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    Progress()({"event": "run-finished", "status": "failed", "rounds": 1, "code": "E501", "reason": "too few"})

@@ -43,7 +43,7 @@ class Screen:
     def live(self) -> bool:
         """Whether there is a status line. Asked at the first use, when the stream is surely the final one."""
         if self._live is None:
-            self._live = is_terminal(self._out, os.environ)
+            self._live = self._out is not None and is_terminal(self._out, os.environ)
         return self._live
 
     def print(self, text: str) -> None:
@@ -69,13 +69,14 @@ class Screen:
         self._shown, self._last = "", float("-inf")
 
     @property
-    def _out(self) -> TextIO:
+    def _out(self) -> TextIO | None:
+        """Where it is printed; a process that was started with a closed stdout has none."""
         return self._stream or sys.stdout
 
     def _write(self, text: str) -> None:
-        if not self._heard:
-            return
         out = self._out
+        if not self._heard or out is None:
+            return
         try:
             try:
                 out.write(text)
@@ -87,8 +88,9 @@ class Screen:
             self._heard = False
 
     def _columns(self) -> int:
+        out = self._out
         try:
-            return os.get_terminal_size(self._out.fileno()).columns or NARROW
+            return (os.get_terminal_size(out.fileno()).columns or NARROW) if out is not None else NARROW
         except (OSError, ValueError):
             return NARROW
 
