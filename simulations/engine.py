@@ -146,16 +146,8 @@ def simulate(
         name=name,
         variant=variant,
     )
-    stage = Stage(
-        folder=folder,
-        task=task,
-        scenario=scenario,
-        sites=sites,
-        listeners=listeners,
-        log=EventLog(folder.events, listeners=listeners),
-        workers=workers,
-        memory=memory,
-        address=address,
+    stage = Stage.of(
+        folder, task, scenario, sites, listeners=listeners, workers=workers, memory=memory, address=address
     )
     with folder.lock(), torch.random.fork_rng(devices=[]):
         _tell_start(stage, command)
@@ -188,16 +180,8 @@ def resume(
     need_jinja2()
     _refuse_unused(folder.engine, workers=workers, memory=memory, address=address)
     task, scenario, sites = prepare(task, folder.scenario)
-    stage = Stage(
-        folder=folder,
-        task=task,
-        scenario=scenario,
-        sites=sites,
-        listeners=listeners,
-        log=EventLog(folder.events, listeners=listeners),
-        workers=workers,
-        memory=memory,
-        address=address,
+    stage = Stage.of(
+        folder, task, scenario, sites, listeners=listeners, workers=workers, memory=memory, address=address
     )
     with folder.lock(), torch.random.fork_rng(devices=[]):
         run = Run(folder.path)

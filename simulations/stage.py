@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 
@@ -36,6 +37,32 @@ class Stage:
     workers: int | None = None
     memory: int | None = None
     address: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        folder: RunFolder,
+        task: Task,
+        scenario: Scenario,
+        sites: Sequence[Site],
+        *,
+        listeners: Sequence[Listener],
+        workers: int | None,
+        memory: int | None,
+        address: str | None,
+    ) -> Self:
+        """The stage of a run, its event log opened."""
+        return cls(
+            folder=folder,
+            task=task,
+            scenario=scenario,
+            sites=sites,
+            listeners=listeners,
+            log=EventLog(folder.events, listeners=listeners),
+            workers=workers,
+            memory=memory,
+            address=address,
+        )
 
 
 @contextmanager

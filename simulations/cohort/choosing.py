@@ -38,10 +38,12 @@ WORTH_LOADING = 5e7  # steps times parameters: a third of a second of stacked la
 class Choice:
     """The path, why not a faster one, and how far it was from one by one (relative to the update's length).
 
-    `draws`: whether the module draws from torch's global generator, so that threads would disturb each other.
+    `alone` is one by one itself, to fall back to. `draws`: whether the module draws from torch's global generator, so
+    that threads would disturb each other.
     """
 
     path: Path
+    alone: OneByOne
     reason: str
     difference: float | None
     draws: bool
@@ -61,12 +63,12 @@ def choose(
     module = task.model()
     module.train()
     layout = Layout.of(module)
+    alone = OneByOne(task, layout)
     footprint, draws = Footprint.of(module, data), _draws(module, task, data)
 
     def chosen(path: Path, reason: str, difference: float | None = None) -> Choice:
-        return Choice(path=path, reason=reason, difference=difference, draws=draws, footprint=footprint)
+        return Choice(path=path, alone=alone, reason=reason, difference=difference, draws=draws, footprint=footprint)
 
-    alone = OneByOne(task, layout)
     if wanted == "one-by-one":
         return chosen(alone, "it was asked for")
     if not wanted and footprint.convolutions > LARGE_CONVOLUTIONS:
@@ -109,7 +111,7 @@ def _kernel(job: Job, task: Task, module: nn.Module, layout: Layout, data: Cohor
     steps = job.rounds * job.cohort.fraction * max(visits / job.local.batch, len(data.shares))
     if steps * layout.size < WORTH_LOADING and not even_if_slower:
         raise Unstackable("the job is too short to load it")
-    if not plain_loss(task):
+    if not _plain_loss(task):
         raise Unstackable("the task has a loss of its own")
     dense = dense_network(read_network(module), layout)
     if not kernel.compiled():
@@ -118,7 +120,7 @@ def _kernel(job: Job, task: Task, module: nn.Module, layout: Layout, data: Cohor
 
 
 def _layers(task: Task, module: nn.Module, layout: Layout) -> Path:
-    loss = cross_entropy_gradient if plain_loss(task) else gradient_of(task.loss)
+    loss = cross_entropy_gradient if _plain_loss(task) else gradient_of(task.loss)
     return Stacked("layers", "ghost norms", layout, LayeredGradients(network=read_network(module), loss=loss))
 
 
@@ -128,7 +130,7 @@ def _vmap(task: Task, layout: Layout) -> Path:
     return Stacked("vmap", "per-record gradients", layout, VmappedGradients(task.model, task.loss))
 
 
-def plain_loss(task: Task) -> bool:
+def _plain_loss(task: Task) -> bool:
     """Whether the task's loss is the cross entropy that a task has unless it says otherwise."""
     own = task.inner if isinstance(task, SplitTask) else task
     return type(own).loss is Task.loss

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured
-from hedgerow.eventlog import EventLog
 from hedgerow.privacy import SimulatedRandomness
 from hedgerow.run import Run
 from hedgerow.server.admission import Rejection, admit_rows
@@ -49,10 +48,10 @@ def cohort_rounds(stage: Stage) -> None:
         Exhausted: E501–E504 as the coordinator. Misconfigured: E107 if a run that is resumed was trained in a way that
             is not there now, E113 as `OngoingRun.begin`, E103 and E105 as `CohortTrainer`, E120 as `Conditions.of`.
     """
-    log = stage.log
-    run = OngoingRun.begin(stage.task, stage.folder, log)
+    run = OngoingRun.begin(stage.task, stage.folder, stage.log)
     sites = sorted(stage.sites, key=lambda site: site.name)
-    told = Run(stage.folder.path).events("engine-chosen")
+    before = Run(stage.folder.path)
+    told = before.events("engine-chosen")
     trainer = CohortTrainer(
         stage.folder.job,
         stage.task,
@@ -66,21 +65,28 @@ def cohort_rounds(stage: Stage) -> None:
     )
     with contextlib.closing(trainer):
         if not told:
-            log.append(trainer.chosen)
+            stage.log.append(trainer.chosen)
         elif told[-1]["path"] != trainer.chosen.path:
             raise Misconfigured(
                 "E107",
                 f"the run was trained by '{told[-1]['path']}', which cannot be used now: {trainer.chosen.reason}",
                 hint="install what it needs, or start a new run",
             )
-        _Rounds(stage, run, log, trainer, sites).go()
+        ended = [event["clock"] for event in before.events() if event.get("clock") is not None]
+        _Rounds(stage, run, trainer, sites, clock=ended[-1] if ended else 0.0).go()
 
 
 class _Rounds:
     """The rounds of one run. Sites are known by their places in the order of their names, which is that of the rows."""
 
     def __init__(
-        self, stage: Stage, run: OngoingRun, log: EventLog, trainer: CohortTrainer, sites: Sequence[Site]
+        self,
+        stage: Stage,
+        run: OngoingRun,
+        trainer: CohortTrainer,
+        sites: Sequence[Site],
+        *,
+        clock: float,
     ) -> None:
         job, model = stage.folder.job, run.state.model
         self._job = job
@@ -89,7 +95,7 @@ class _Rounds:
         self._sites = sites
         self._scenario = stage.scenario
         self._places = {site.index: place for place, site in enumerate(sites)}
-        self._coordinator = Coordinator(job, tell=log.append, save=run.save, state=run.state)
+        self._coordinator = Coordinator(job, tell=stage.log.append, save=run.save, state=run.state)
         self._conditions = Conditions.of(
             stage.scenario,
             len(sites),
@@ -100,14 +106,13 @@ class _Rounds:
         if job.privacy.unit == "record":
             path = trainer.chosen.private
             self._budgets = CohortBudgets(stage.folder, job, stage.scenario.seed, path=path)
-        self._site_evaluation = SiteEvaluation(stage.task, run, log, sites) if job.evaluate == "sites" else None
+        self._site_evaluation = SiteEvaluation(stage.task, run, stage.log, sites) if job.evaluate == "sites" else None
         self._attack = Attack.of(stage.scenario)
         self._attackers = attacker_indices(stage.scenario)
         request = Request(round=1, rounds=job.rounds, run=stage.folder.name, job_digest=job.digest())
         self._bytes_down = record_bytes(request_content(model_record(run.layout, model), request))
         self._bytes_up = record_bytes(reply_content(model, site=""))
-        ended = [event["clock"] for event in Run(stage.folder.path).events() if event.get("clock") is not None]
-        self._clock = ended[-1] if ended else 0.0
+        self._clock = clock
         self._replies: dict[int, Reply] = {}
 
     def go(self) -> None:

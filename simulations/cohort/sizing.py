@@ -10,6 +10,7 @@ from torch import nn
 
 from hedgerow.errors import Misconfigured
 from hedgerow.job import Job
+from hedgerow.privacy.restoring import in_mode
 from hedgerow.simulations.cohort.data import CohortData
 
 __all__ = ["Footprint", "fitting_workers"]
@@ -48,19 +49,16 @@ class Footprint:
 
         parameters = sum(parameter.numel() for parameter in module.parameters())
         rows = next((rows for rows in data.shares if len(rows)), None)
-        modes = [(layer, layer.training) for layer in module.modules()]
         hooks = [layer.register_forward_hook(count) for layer in module.modules()]
         try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            with torch.no_grad(), torch.random.fork_rng(devices=[]), in_mode(module, training=False):
                 if rows is not None:
-                    module.eval()(data.x[torch.from_numpy(rows[:1].copy())])
+                    module(data.x[torch.from_numpy(rows[:1].copy())])
         except Exception:  # a user's own code: the sites will tell it
             activations = convolutions = 0
         finally:
             for hook in hooks:
                 hook.remove()
-            for layer, training in modes:
-                layer.training = training
         return cls(parameters=parameters, activations=activations, convolutions=convolutions)
 
     def chunk(self, job: Job, path: str) -> tuple[int, int]:

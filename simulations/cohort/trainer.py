@@ -17,10 +17,10 @@ from hedgerow.job import Job
 from hedgerow.privacy import RecordPlan, site_plan
 from hedgerow.simulations.cohort.choosing import choose
 from hedgerow.simulations.cohort.data import CohortData, Relabel
-from hedgerow.simulations.cohort.paths import Chunk, OneByOne
+from hedgerow.simulations.cohort.paths import Chunk
 from hedgerow.simulations.cohort.sizing import fitting_workers
 from hedgerow.task import Site, Task
-from hedgerow.update import Layout, Vector
+from hedgerow.update import Vector
 
 __all__ = ["CohortTrainer", "train_cohort"]
 
@@ -79,7 +79,7 @@ class CohortTrainer:
         self._data = CohortData.of(task, sites, rounds=job.rounds, relabelled=relabelled)
         choice = choose(job, task, sites, self._data, model=model, seed=seed, wanted=path)
         self._path = choice.path
-        self._alone = choice.path if isinstance(choice.path, OneByOne) else OneByOne(task, Layout.of(task.model()))
+        self._alone = choice.alone
         self._chunk, bytes_a_chunk = choice.footprint.chunk(job, choice.path.name)
         wanted = min(workers or _cores(), max(len(self._sites), 1)) if not choice.draws else 1
         self.workers = fitting_workers(
