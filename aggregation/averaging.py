@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.rows import Floats, count
 from hedgerow.aggregation.rule import GramRule, Weighed
@@ -42,9 +43,9 @@ class Mean(GramRule):
     def kappa(self, n: int) -> float | None:
         return None if self.byzantine(n) else 0.0
 
-    def weigh(self, geometry: Geometry, f: int) -> Weighed:
+    def weigh(self, geometry: Geometry, given: Given) -> Weighed:
         n = len(geometry.shares)
-        return Weighed(np.full(n, 1.0 / n), None)
+        return Weighed(np.full(n, 1.0 / n) if given.weights is None else given.weights, None)
 
 
 def proportions(weights: npt.ArrayLike, n: int) -> Floats:

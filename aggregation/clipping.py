@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Before, Mixed
@@ -43,7 +44,7 @@ class ClipNorms(Before):
     def needs(self, f: int) -> int:
         return 1
 
-    def mix(self, geometry: Geometry, f: int) -> Mixed:
+    def mix(self, geometry: Geometry, given: Given) -> Mixed:
         norms = geometry.norms()
         return Mixed(geometry.scaled(clip_factors(norms, self.tau)), np.zeros(len(norms), np.bool_))
 

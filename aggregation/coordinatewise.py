@@ -6,9 +6,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.given import Given
+from hedgerow.aggregation.kappa import least_kappa
 from hedgerow.aggregation.order_statistics import middle_ranks
 from hedgerow.aggregation.rows import Floats, count
-from hedgerow.aggregation.rule import CoordinateRule, Judged, least_kappa
+from hedgerow.aggregation.rule import CoordinateRule, Judged
 
 __all__ = ["Median", "TrimmedMean"]
 
@@ -41,7 +43,7 @@ class Median(CoordinateRule):
         least = None if f is None else least_kappa(f, n)
         return None if least is None else 4 * (1 + least) ** 2
 
-    def block(self, rows: npt.NDArray[np.floating], f: int, *, judge: bool) -> Judged:
+    def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
         n = len(rows)
         return _middle_mean(rows, (n - 1) // 2, n // 2 + 1, judge)
 
@@ -73,8 +75,8 @@ class TrimmedMean(CoordinateRule):
         least = least_kappa(count(self.f, n), n)
         return None if least is None else 6 * least * (1 + least)
 
-    def block(self, rows: npt.NDArray[np.floating], f: int, *, judge: bool) -> Judged:
-        return _middle_mean(rows, f, len(rows) - f, judge)
+    def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
+        return _middle_mean(rows, given.f, len(rows) - given.f, judge)
 
 
 def _middle_mean(rows: npt.NDArray[np.floating], low: int, high: int, judge: bool) -> Judged:

@@ -5,9 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
+from hedgerow.aggregation.kappa import least_kappa
 from hedgerow.aggregation.rows import Floats, count
-from hedgerow.aggregation.rule import GramRule, Weighed, least_kappa
+from hedgerow.aggregation.rule import GramRule, Weighed
 
 __all__ = ["GeometricMedian", "median_weights"]
 
@@ -48,7 +50,7 @@ class GeometricMedian(GramRule):
         least = None if f is None else least_kappa(f, n)
         return None if least is None else 4 * (1 + least) ** 2
 
-    def weigh(self, geometry: Geometry, f: int) -> Weighed:
+    def weigh(self, geometry: Geometry, given: Given) -> Weighed:
         gram = geometry.gram()
         weights = median_weights(gram, geometry.squared_distances())
         return Weighed(weights, np.sqrt(_squared_distances_to(gram, weights)))

@@ -1,28 +1,37 @@
 """One call from updates to the model's vector and the verdict on every update."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.averaging import proportions
-from hedgerow.aggregation.gram import Geometry, measure
-from hedgerow.aggregation.rows import Array, Floats, as_numpy, columns, like, row_norms, weighted_sum
-from hedgerow.aggregation.rule import CoordinateRule, GramRule, Rule
+from hedgerow.aggregation.given import State
+from hedgerow.aggregation.preparing import Arrived, Prepared, admit, given_to, prepare
+from hedgerow.aggregation.rows import Array, Floats, as_numpy, like, weighted_sum
+from hedgerow.aggregation.rule import CoordinateRule, Defence, GramRule, Opinion, Rule, whole
 from hedgerow.aggregation.verdict import Aggregate, Verdict
-from hedgerow.errors import Exhausted, Misconfigured
 
 __all__ = ["aggregate", "combine"]
 
-_LARGEST_NORM = 1e150  # its square is still a float64
 
-
-def aggregate(X: Array, rule: Rule, *, weights: npt.ArrayLike | None = None) -> Aggregate[Array]:
+def aggregate(
+    X: Array,
+    rule: Rule,
+    *,
+    weights: npt.ArrayLike | None = None,
+    sites: Sequence[str] = (),
+    reference: npt.NDArray[np.floating] | None = None,
+    state: State | None = None,
+    rng: np.random.Generator | None = None,
+) -> Aggregate[Array]:
     """Applies `rule` to the updates `(n, d)` and says what it made of each of them.
 
     Rows with NaN, Inf or a length beyond the dtype's range are taken out first and counted against the `f` of every
     step, on the rows that arrived: with `f=2` and one such row, the rule sees n - 1 rows and f = 1. `weights` `(n,)`
-    are for rules that use them (the mean, also behind clipping); they must come from the server, not from the reply.
+    are for rules that use them; they must come from the server, not from the reply. Some rules also need to know whose
+    rows these are (`sites`), an update of the server's own (`reference`, `(d,)`), the `state` that they returned the
+    round before, or the round's `rng`; each says so.
     Same input, same output, bit for bit; nothing is changed in place. Cost: the rule's, plus O(nd).
 
     >>> from hedgerow.aggregation import Krum
@@ -31,149 +40,119 @@ def aggregate(X: Array, rule: Rule, *, weights: npt.ArrayLike | None = None) -> 
     ([1.0], 'not finite')
 
     Raises:
-        Misconfigured: E103 if there are too few rows for the rule, E105 for weights that the rule cannot use, and
-            what the rows and the weights themselves can raise (E102, E103, E126).
+        Misconfigured: E103 if there are too few rows for the rule, E105 for weights that the rule cannot use or for
+            something that it needs and was not given, and what the rows and the weights can raise (E102, E103, E126).
         Exhausted: E502 if more rows are unusable than the rule tolerates.
     """
-    arrived = _admit(as_numpy(X), rule)
-    prepared = _prepare(arrived, rule)
-    share = _proportions(rule, weights, arrived.usable)
-    n = len(prepared.rows)
-    row_weights: Floats | None = None
-    if isinstance(rule.last, GramRule):
-        inner, scores = rule.last.weigh(prepared.geometry, prepared.f)
-        inner = inner if share is None else share
-        combination, part = prepared.spread(inner)
-        vector = weighted_sum(combination, prepared.rows)
-        row_weights = _spread(combination, arrived.usable, 0.0)
-    else:
-        vector, inner = _by_coordinate(prepared, rule.last, judge=True)
-        _, part = prepared.spread(inner)
-        scores = np.clip(1.0 - part * n, 0.0, 1.0)
-    left_out = part <= rule.last.least_share * (np.full(n, 1.0 / n) if share is None else share)
+    arrived = admit(as_numpy(X), rule)
+    given = given_to(rule, arrived, weights=weights, sites=sites, reference=reference, state=state, rng=rng)
+    prepared = prepare(arrived, rule, given)
+    made = _make(prepared, rule.last, judge=True)
+    k = len(prepared.rows)
+    fair = np.full(k, 1.0 / k) if given.weights is None else given.weights
     excluded = {
         int(row): "too large" if arrived.finite[row] else "not finite" for row in np.flatnonzero(~arrived.usable)
     }
-    for row, reason, little in zip(np.flatnonzero(arrived.usable), prepared.reasons, left_out, strict=True):
-        if reason or little:
-            excluded[int(row)] = reason or rule.last.reason
+    out = _left_out(prepared, made, rule.last, fair)
+    excluded |= {int(row): reason for row, reason in zip(np.flatnonzero(arrived.usable), out, strict=True) if reason}
     verdict = Verdict(
-        weights=row_weights,
-        scores=None if scores is None else _spread(scores, arrived.usable, np.nan),
+        weights=None if made.weights is None else _placed(made.weights, arrived, 0.0),
+        scores=None if made.scores is None else _placed(made.scores, arrived, np.nan),
         norms=arrived.norms,
         excluded=dict(sorted(excluded.items())),
         finite=arrived.finite,
     )
-    return Aggregate(vector=like(vector, X), verdict=verdict)
+    return Aggregate(vector=like(made.vector, X), verdict=verdict, state=made.state)
 
 
 def combine(X: Array, rule: Rule, *, weights: npt.ArrayLike | None = None) -> Array:
     """The vector that `aggregate` gives, without the work for a verdict."""
-    arrived = _admit(as_numpy(X), rule)
-    prepared = _prepare(arrived, rule)
-    share = _proportions(rule, weights, arrived.usable)
-    if isinstance(rule.last, GramRule):
-        inner = rule.last.weigh(prepared.geometry, prepared.f).weights if share is None else share
-        return like(weighted_sum(prepared.spread(inner)[0], prepared.rows), X)
-    return like(_by_coordinate(prepared, rule.last, judge=False)[0], X)
+    arrived = admit(as_numpy(X), rule)
+    given = given_to(rule, arrived, weights=weights, sites=(), reference=None, state=None, rng=None)
+    return like(_make(prepare(arrived, rule, given), rule.last, judge=False).vector, X)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Arrived:
-    rows: npt.NDArray[np.floating]
-    norms: Floats
-    finite: npt.NDArray[np.bool_]
-    usable: npt.NDArray[np.bool_]
+class _Made:
+    """The vector; and about the usable rows, (k,): their weights in it, the part that their directions have, scores.
+
+    `excluded` names rows that the rule itself saw. None where nothing was weighed or measured.
+    """
+
+    vector: npt.NDArray[np.floating]
+    weights: Floats | None = None
+    part: Floats | None = None
+    scores: Floats | None = None
+    excluded: Mapping[int, str]
+    state: State
 
 
-def _admit(rows: npt.NDArray[np.floating], rule: Rule) -> _Arrived:
-    n = len(rows)
-    for step in (*rule.before, rule.last):
-        f = step.byzantine(n) or 0
-        if n < step.needs(f):
-            name = type(step).__name__
-            raise Misconfigured("E103", f"{name} with f={f} needs at least {step.needs(f)} rows, and {n} arrived")
-    norms = row_norms(rows)
-    finite = np.isfinite(norms)
-    for row in np.flatnonzero(~finite):
-        finite[row] = np.isfinite(rows[row]).all()  # a length can overflow although every number is finite
-    norms[np.isnan(norms)] = np.inf
-    usable = norms <= min(_LARGEST_NORM, float(np.finfo(rows.dtype).max))
-    removed = n - int(np.count_nonzero(usable))
-    told = rule.byzantine(n)
-    tolerated = rule.tolerates(n) if told is None else told
-    if removed > tolerated:
-        raise Exhausted(
-            "E502",
-            f"{removed} of {n} updates are not finite or too large, and the rule tolerates {tolerated}",
-            hint="no vector was made; look at the sites that sent them",
-        )
-    return _Arrived(rows=rows, norms=norms, finite=finite, usable=usable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Prepared:
-    rows: npt.NDArray[np.floating]
-    geometry: Geometry
-    f: int
-    reasons: list[str]
-    plain: bool
-
-    def spread(self, inner: Floats) -> tuple[Floats, Floats]:
-        """Weights of the prepared rows as weights of the rows that arrived: with the steps' scaling, and without."""
-        if self.geometry.factors is not None:
-            return inner * self.geometry.factors, inner
-        return (inner @ self.geometry.mixing)[:-1], inner @ self.geometry.shares
-
-
-def _prepare(arrived: _Arrived, rule: Rule) -> _Prepared:
-    n = len(arrived.rows)
-    rows = arrived.rows if arrived.usable.all() else arrived.rows[arrived.usable]
-    removed = n - len(rows)
-    geometry = measure(rows)
-    reasons = [""] * len(rows)
-    for step in rule.before:
-        geometry, passed_over = step.mix(geometry, max((step.byzantine(n) or 0) - removed, 0))
-        reasons = [reason or step.reason * bool(now) for reason, now in zip(reasons, passed_over, strict=True)]
-    f = max((rule.last.byzantine(n) or 0) - removed, 0)
-    return _Prepared(rows=rows, geometry=geometry, f=f, reasons=reasons, plain=not rule.before)
-
-
-def _by_coordinate(
-    prepared: _Prepared, rule: CoordinateRule, *, judge: bool
-) -> tuple[npt.NDArray[np.floating], Floats]:
-    """The vector, and each present row's share of it on average over the coordinates (zeros unless `judge`)."""
-    rows = prepared.rows
-    n, d = rows.shape
-    vector = np.empty(d, rows.dtype)
-    share = np.zeros(n)
-    factors = prepared.geometry.factors
-    if factors is None:
-        mixing = prepared.geometry.mixing[:, :-1].astype(rows.dtype)
+def _make(prepared: Prepared, rule: GramRule | CoordinateRule | Defence, *, judge: bool) -> _Made:
+    if isinstance(rule, CoordinateRule):
+        return _by_coordinate(prepared, rule, judge=judge)
+    if isinstance(rule, GramRule):
+        opinion = Opinion(*rule.weigh(prepared.geometry, prepared.given))
     else:
-        scale = factors.astype(rows.dtype)[:, None]
-    for block in columns(n, d):
-        if prepared.plain:
-            part = rows[:, block]
-        else:
-            part = mixing @ rows[:, block] if factors is None else scale * rows[:, block]
-        vector[block], used = rule.block(part, prepared.f, judge=judge)
+        opinion = rule.judge(prepared, prepared.given)
+    inner, scores, vector, excluded, state = opinion
+    weights, part = (None, None) if inner is None else prepared.spread(inner)
+    if vector is None:
+        assert weights is not None, "a rule gives weights or a vector"
+        vector = weighted_sum(weights, prepared.rows)
+    return _Made(
+        vector=vector,
+        weights=weights,
+        part=part,
+        scores=None if scores is None else _back(scores, prepared),
+        excluded=excluded,
+        state=state,
+    )
+
+
+def _by_coordinate(prepared: Prepared, rule: CoordinateRule, *, judge: bool) -> _Made:
+    """Each row's part is its share of the vector on average over the coordinates."""
+    n, d = prepared.shape
+    vector = np.empty(d, prepared.rows.dtype)
+    share = np.zeros(n)
+    for block, rows in prepared.blocks():
+        vector[block], used = rule.block(rows, prepared.given, judge=judge)
         if used is not None:
             places = used.astype(np.float64)
             share += places @ (1.0 / places.sum(axis=0))  # equal values share one place
-    return vector, share / d
+    if not judge:
+        return _Made(vector=vector, excluded={}, state={})
+    _, part = prepared.spread(share / d)
+    return _Made(vector=vector, part=part, scores=np.clip(1.0 - part * len(part), 0.0, 1.0), excluded={}, state={})
 
 
-def _proportions(rule: Rule, weights: npt.ArrayLike | None, usable: npt.NDArray[np.bool_]) -> Floats | None:
-    if weights is None:
-        return None
-    if not (rule.last.weighted and all(step.weighted for step in rule.before)):
-        raise Misconfigured("E105", "this rule gives every row the same say and takes no weights")
-    return proportions(proportions(weights, len(usable))[usable], int(np.count_nonzero(usable)))
+def _left_out(
+    prepared: Prepared, made: _Made, rule: GramRule | CoordinateRule | Defence, fair: Floats
+) -> Sequence[str]:
+    """By usable row why it was left out, or an empty text: passed over by a step, named by the rule, or hardly used."""
+    reasons = list(prepared.reasons)
+    if made.excluded:
+        out = np.zeros(prepared.shape[0], np.bool_)
+        out[list(made.excluded)] = True
+        why = prepared.geometry.shares.argmax(axis=0)
+        for row in np.flatnonzero(whole(prepared.geometry.shares, out)):
+            reasons[row] = reasons[row] or made.excluded.get(int(why[row]), rule.reason)
+    if made.part is not None:
+        for row in np.flatnonzero(made.part <= rule.least_share * fair):
+            reasons[row] = reasons[row] or rule.reason
+    return reasons
 
 
-def _spread(values: Floats, usable: npt.NDArray[np.bool_], otherwise: float) -> Floats:
+def _back(scores: Floats, prepared: Prepared) -> Floats:
+    """Scores of the rows that the rule saw, for the usable ones: where rows were grouped, the mean of their groups."""
+    shares = prepared.geometry.shares
+    if len(shares) == shares.shape[1]:
+        return scores
+    grouped: Floats = scores @ shares / shares.sum(axis=0)
+    return grouped
+
+
+def _placed(values: Floats, arrived: Arrived, otherwise: float) -> Floats:
     """Values of the usable rows, at their places among all rows."""
-    everyone = np.full(len(usable), otherwise)
-    everyone[usable] = values
+    everyone = np.full(len(arrived.usable), otherwise)
+    everyone[arrived.usable] = values
     return everyone

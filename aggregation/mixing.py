@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.rows import Floats, count
 from hedgerow.aggregation.rule import Before, Mixed
@@ -36,9 +37,9 @@ class NNM(Before):
     def needs(self, f: int) -> int:
         return 2 * f + 1
 
-    def mix(self, geometry: Geometry, f: int) -> Mixed:
-        weights = neighbourhoods(geometry.squared_distances(), f)
-        return Mixed(geometry.mixed(weights), np.count_nonzero(weights, axis=0) <= f)
+    def mix(self, geometry: Geometry, given: Given) -> Mixed:
+        weights = neighbourhoods(geometry.squared_distances(), given.f)
+        return Mixed(geometry.mixed(weights), np.count_nonzero(weights, axis=0) <= given.f)
 
     def kappa(self, n: int, after: float | None) -> float | None:
         f = count(self.f, n)

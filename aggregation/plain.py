@@ -7,6 +7,7 @@ from hedgerow.aggregation.averaging import Mean
 from hedgerow.aggregation.clipping import ClipNorms
 from hedgerow.aggregation.coordinatewise import Median, TrimmedMean
 from hedgerow.aggregation.geometric import GeometricMedian
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import measure
 from hedgerow.aggregation.judge import combine
 from hedgerow.aggregation.mixing import NNM
@@ -106,7 +107,7 @@ def _rows(X: Array, step: Before) -> Array:
         raise Misconfigured("E103", f"{type(step).__name__} with f={f} needs at least {step.needs(f)} rows, not {n}")
     if not np.isfinite(rows).all():
         raise Rejected("E303", "a row is not finite", hint="aggregate() leaves such rows out and reports them")
-    mixing = step.mix(measure(rows), f).geometry.mixing[:, :-1]
+    mixing = step.mix(measure(rows), Given(f=f)).geometry.mixing[:, :-1]
     result = np.empty_like(rows)
     for block in columns(n, d):
         result[:, block] = mixing @ rows[:, block].astype(np.float64)

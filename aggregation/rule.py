@@ -1,12 +1,14 @@
 """What every rule is: steps that look at rows, joined with `|`, the last of which makes them one vector."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.given import Given, State, View
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.rows import Floats
 
@@ -14,13 +16,17 @@ __all__ = [
     "Before",
     "Chain",
     "CoordinateRule",
+    "Defence",
     "GramRule",
     "Judged",
     "Mixed",
+    "Opinion",
+    "Passed",
     "Rule",
     "Steps",
     "Weighed",
-    "least_kappa",
+    "through",
+    "whole",
 ]
 
 
@@ -41,6 +47,10 @@ class Step(ABC):
     def needs(self, f: int) -> int:
         """The fewest rows with which the step withstands `f` hostile ones."""
 
+    def rows(self, n: int) -> int:
+        """How many rows come out of it where `n` go in."""
+        return n
+
 
 class Rule(Step):
     """Rows `(n, d)` in, one vector `(d,)` out.
@@ -59,9 +69,9 @@ class Rule(Step):
         return ()
 
     @property
-    def last(self) -> "GramRule | CoordinateRule":
+    def last(self) -> "GramRule | CoordinateRule | Defence":
         """The step that makes the rows one vector."""
-        assert isinstance(self, (GramRule, CoordinateRule))
+        assert isinstance(self, (GramRule, CoordinateRule, Defence))
         return self
 
     def tolerates(self, n: int) -> int:
@@ -97,8 +107,8 @@ class GramRule(Rule):
     __slots__ = ()
 
     @abstractmethod
-    def weigh(self, geometry: Geometry, f: int) -> Weighed:
-        """The weights of the rows that `geometry` describes, of which `f` may be hostile."""
+    def weigh(self, geometry: Geometry, given: Given) -> Weighed:
+        """The weights of the rows that `geometry` describes."""
 
 
 class CoordinateRule(Rule):
@@ -107,15 +117,45 @@ class CoordinateRule(Rule):
     __slots__ = ()
 
     @abstractmethod
-    def block(self, rows: npt.NDArray[np.floating], f: int, *, judge: bool) -> Judged:
+    def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
         """The vector `(b,)` for a block of columns `(n, b)`, and who is in it if `judge`."""
 
 
+class Opinion(NamedTuple):
+    """What a `Defence` makes of the rows.
+
+    `weights` `(n,)` of the rows in the vector, or None where it is no weighted sum; then `vector` `(d,)` is there.
+    `scores` `(n,)`, larger more suspicious. `excluded`: row to reason. `state`: for the next round.
+    """
+
+    weights: Floats | None = None
+    scores: Floats | None = None
+    vector: npt.NDArray[np.floating] | None = None
+    excluded: Mapping[int, str] = {}
+    state: State = {}
+
+
+class Defence(Rule):
+    """A rule that needs more than distances or single coordinates: the rows themselves, a reference, or a memory."""
+
+    __slots__ = ()
+    reason: ClassVar[str] = "given no weight"
+    least_share: ClassVar[float] = 0.0
+
+    @abstractmethod
+    def judge(self, view: View, given: Given) -> Opinion:
+        """The vector or the weights, who was left out and why, and what to remember."""
+
+
 class Mixed(NamedTuple):
-    """The rows after a step, and which of the rows before it (`(n,)`) it passed over."""
+    """The rows after a step, and which of the rows before it (`(n,)`) it passed over.
+
+    `weights`: of the rows after it, where the step changes them (as grouping does); None where they stay.
+    """
 
     geometry: Geometry
     passed_over: npt.NDArray[np.bool_]
+    weights: Floats | None = None
 
 
 class Before(Step):
@@ -130,8 +170,12 @@ class Before(Step):
         return (self,)
 
     @abstractmethod
-    def mix(self, geometry: Geometry, f: int) -> Mixed:
-        """The rows after this step, of which `f` may be hostile."""
+    def mix(self, geometry: Geometry, given: Given) -> Mixed:
+        """The rows after this step."""
+
+    def arrivals(self, rows: int) -> int:
+        """The fewest rows that must go in for so many to come out."""
+        return rows
 
     def kappa(self, n: int, after: float | None) -> float | None:
         """κ of this step followed by a rule whose own κ is `after`, or None where none is proven."""
@@ -166,14 +210,21 @@ class Steps(Before):
         return _least([part.byzantine(n) for part in self.parts])
 
     def needs(self, f: int) -> int:
-        return max(part.needs(f) for part in self.parts)
+        return _needs(self.parts, f, 1)
 
-    def mix(self, geometry: Geometry, f: int) -> Mixed:
-        passed_over = np.zeros(geometry.shares.shape[0], np.bool_)
+    def mix(self, geometry: Geometry, given: Given) -> Mixed:
+        passed = through(self.parts, geometry, given, lambda part: given.f)
+        return Mixed(passed.geometry, np.array([bool(reason) for reason in passed.reasons]), passed.given.weights)
+
+    def rows(self, n: int) -> int:
         for part in self.parts:
-            geometry, now = part.mix(geometry, f)
-            passed_over |= now
-        return Mixed(geometry, passed_over)
+            n = part.rows(n)
+        return n
+
+    def arrivals(self, rows: int) -> int:
+        for part in reversed(self.parts):
+            rows = part.arrivals(rows)
+        return rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -181,7 +232,7 @@ class Chain(Rule):
     """A rule behind the steps that prepare its rows. It tolerates what its weakest step does."""
 
     parts: tuple[Before, ...]
-    rule: GramRule | CoordinateRule
+    rule: GramRule | CoordinateRule | Defence
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, (*self.parts, self.rule)))
@@ -191,14 +242,14 @@ class Chain(Rule):
         return self.parts
 
     @property
-    def last(self) -> GramRule | CoordinateRule:
+    def last(self) -> GramRule | CoordinateRule | Defence:
         return self.rule
 
     def byzantine(self, n: int) -> int | None:
         return _least([step.byzantine(n) for step in (*self.parts, self.rule)])
 
     def needs(self, f: int) -> int:
-        return max(step.needs(f) for step in (*self.parts, self.rule))
+        return _needs(self.parts, f, self.rule.needs(f))
 
     def tolerates(self, n: int) -> int:
         return self.rule.tolerates(n)
@@ -210,13 +261,40 @@ class Chain(Rule):
         return kappa
 
 
-def least_kappa(f: int, n: int) -> float | None:
-    """f / (n - 2f): no rule can have a smaller κ. None for n <= 2f, where no rule has any.
+class Passed(NamedTuple):
+    """Rows that went through some steps: what they are now, what the next step is given, and by arrived row why a
+    step passed over it (or an empty text)."""
 
-    >>> least_kappa(2, 11)
-    0.2857142857142857
-    """
-    return f / (n - 2 * f) if n > 2 * f else None
+    geometry: Geometry
+    given: Given
+    reasons: list[str]
+
+
+def through(parts: Sequence[Before], geometry: Geometry, given: Given, hostile: Callable[[Step], int]) -> Passed:
+    """Take the steps one by one, each told how many rows may be hostile."""
+    reasons = [""] * geometry.shares.shape[1]
+    for part in parts:
+        shares, n = geometry.shares, len(geometry.shares)
+        geometry, passed_over, weights = part.mix(geometry, given.told(hostile(part)))
+        if weights is not None or len(geometry.shares) != n:
+            given = replace(given, weights=weights, sites=())
+        if passed_over.any():
+            gone = whole(shares, passed_over)
+            reasons = [reason or part.reason * bool(now) for reason, now in zip(reasons, gone, strict=True)]
+    return Passed(geometry, given, reasons)
+
+
+def whole(shares: Floats, out: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which of the k rows that arrived are in nothing but rows that are `out` (n,), given who is in what (n, k)."""
+    gone: npt.NDArray[np.bool_] = np.logical_and(~shares[~out].any(axis=0), shares.any(axis=0))
+    return gone
+
+
+def _needs(parts: Sequence[Before], f: int, rows: int) -> int:
+    """The fewest rows that must arrive for each step to have what it needs, and for `rows` to be left at the end."""
+    for part in reversed(parts):
+        rows = max(part.arrivals(rows), part.needs(f))
+    return rows
 
 
 def _least(numbers: list[int | None]) -> int | None:

@@ -5,9 +5,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
+from hedgerow.aggregation.kappa import least_kappa
 from hedgerow.aggregation.rows import Floats, count
-from hedgerow.aggregation.rule import GramRule, Weighed, least_kappa
+from hedgerow.aggregation.rule import GramRule, Weighed
 from hedgerow.errors import Misconfigured
 
 __all__ = ["Krum", "MultiKrum", "Neighbours", "krum_scores"]
@@ -51,8 +53,8 @@ class Krum(GramRule):
         least = least_kappa(count(self.f, n), n)
         return 6 * (1 + least) if least is not None and self.neighbours == "n-f-1" else None
 
-    def weigh(self, geometry: Geometry, f: int) -> Weighed:
-        scores = krum_scores(geometry.squared_distances(), f, self.neighbours)
+    def weigh(self, geometry: Geometry, given: Given) -> Weighed:
+        scores = krum_scores(geometry.squared_distances(), given.f, self.neighbours)
         weights = np.zeros(len(scores))
         weights[scores.argmin()] = 1.0
         return Weighed(weights, scores)
@@ -91,9 +93,9 @@ class MultiKrum(GramRule):
     def needs(self, f: int) -> int:
         return max(2 * f + (3 if self.strict else 1), f + (self.m or 1))
 
-    def weigh(self, geometry: Geometry, f: int) -> Weighed:
-        scores = krum_scores(geometry.squared_distances(), f, self.neighbours)
-        kept = len(scores) - f if self.m is None else self.m
+    def weigh(self, geometry: Geometry, given: Given) -> Weighed:
+        scores = krum_scores(geometry.squared_distances(), given.f, self.neighbours)
+        kept = len(scores) - given.f if self.m is None else self.m
         weights = np.zeros(len(scores))
         weights[np.argsort(scores, kind="stable")[:kept]] = 1.0 / kept
         return Weighed(weights, scores)

@@ -1,12 +1,13 @@
 """What a rule decided, and about whom: the vector for the model, the verdict for the report."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic
 
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.given import State
 from hedgerow.aggregation.rows import Array, Floats
 
 __all__ = ["Aggregate", "Verdict"]
@@ -36,7 +37,11 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Aggregate(Generic[Array]):
-    """One vector `(d,)`, of the same kind as the rows, and the verdict on each of them."""
+    """One vector `(d,)`, of the same kind as the rows, and the verdict on each of them.
+
+    `state` is for the next round's call, where the rule has a memory: arrays by name, to be kept as they are.
+    """
 
     vector: Array
     verdict: Verdict
+    state: State = field(default_factory=dict)

@@ -1,0 +1,55 @@
+"""What a rule is given: the rows, and what else there is to know about them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from hedgerow.aggregation.gram import Geometry
+from hedgerow.aggregation.rows import Floats
+
+__all__ = ["Given", "State", "View"]
+
+State = Mapping[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Given:
+    """What a step is given beside the rows, all about the `n` rows that are present when it is its turn.
+
+    `f`: how many of them may be hostile. `weights`: `(n,)`, known to the server, summing to 1; None where all rows have
+    the same say. `sites`: whose row each is, empty where nobody said or rows were grouped. `reference`: `(d,)`, an
+    update that the server made itself. `state`: what the rule returned the round before, empty at first. `rng`: the
+    round's own generator, for rules that draw.
+    """
+
+    f: int
+    weights: Floats | None = None
+    sites: Sequence[str] = ()
+    reference: npt.NDArray[np.floating] | None = None
+    state: State = field(default_factory=dict)
+    rng: np.random.Generator | None = None
+
+    def told(self, f: int) -> "Given":
+        """The same with another number of hostile rows."""
+        return replace(self, f=f)
+
+
+class View(Protocol):
+    """The rows that a `Defence` sees, as the steps before it left them."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Their distances, measured when first asked for."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(n, d)`."""
+        ...
+
+    def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.floating]]]:
+        """Columns `(n, b)`, block by block, that must not be written to."""
+        ...
