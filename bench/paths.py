@@ -3,6 +3,7 @@
     python bench/paths.py                  # about four minutes
     python bench/paths.py --private        # the same with DP-SGD
     python bench/paths.py --workers 1
+    python bench/paths.py --device cuda    # layers and vmap on a GPU, one by one on the CPU
 
 50 sites of about 55 records each, one local epoch. Every path gives the same updates to float precision, which the
 script checks; it shows from which size of convolution on one by one wins.
@@ -21,6 +22,7 @@ from hedgerow.settings import Scalar
 from hedgerow.simulations import CohortTrainer
 from hedgerow.simulations.cohort import kernel
 from hedgerow.simulations.cohort.choosing import PATHS
+from hedgerow.simulations.cohort.device import device_of, kind_told
 from hedgerow.simulations.sites import prepare
 from hedgerow.task import Split
 from hedgerow.tasks import ArrayTask, mlp, small_cnn
@@ -43,16 +45,18 @@ def images(size: int, network: str) -> ArrayTask:
     )
 
 
-def measure(task: ArrayTask, job: Job, path: str, workers: int | None, rounds: int) -> tuple[float, np.ndarray] | None:
+def measure(
+    task: ArrayTask, job: Job, path: str, workers: int | None, rounds: int, device: str
+) -> tuple[float, np.ndarray] | None:
     """Milliseconds of the fastest round and the updates, or nothing where the path cannot train this."""
     split, _, sites = prepare(task, Scenario(sites=SITES, split="iid"))
     torch.manual_seed(0)
     model = Layout.of(split.model()).flatten(split.model())
     with contextlib.closing(
-        CohortTrainer(job, split, sites, model=model, seed=0, workers=workers, path=path)
+        CohortTrainer(job, split, sites, model=model, seed=0, workers=workers, path=path, device=device)
     ) as trainer:
-        if trainer.chosen.path != path:
-            print(f"  {path:12} not possible: {trainer.chosen.reason}")
+        if trainer.chosen.path != path or kind_told(trainer.chosen.device) != device:
+            print(f"  {path:12} not possible: {trainer.chosen.reason or trainer.chosen.device}")
             return None
         seconds = []
         for _ in range(rounds):
@@ -67,7 +71,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parsed = parser.parse_args()
+    print(f"device {device_of(parsed.device).name}")
     torch.set_num_threads(1)
     privacy: dict[str, Scalar] = (
         {"privacy.unit": "record", "privacy.epsilon": 8.0, "privacy.delta": 1e-3}
@@ -78,11 +84,14 @@ def main() -> None:
     for network, size in (("mlp", 8), ("mlp", 28), ("cnn", 8), ("cnn", 14), ("cnn", 20), ("cnn", 28)):
         task = images(size, network)
         print(task.name)
+        paths = PATHS if parsed.device == "cpu" else ("layers", "vmap", "one-by-one")
         slow: tuple[float, np.ndarray] | None = None
-        for path in reversed(PATHS):
+        for path in reversed(paths):
             if path == "kernel" and not kernel.available():
                 continue
-            found = measure(task, job, path, parsed.workers, 2 if path == "one-by-one" else 4)
+            alone = path == "one-by-one"
+            device = "cpu" if alone else parsed.device
+            found = measure(task, job, path, parsed.workers, 2 if alone else 4, device)
             if found is None:
                 continue
             slow = found if slow is None else slow

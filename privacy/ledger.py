@@ -16,19 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from hedgerow.errors import Misconfigured, Refused, Tampered
+from hedgerow.errors import Misconfigured, Refused
 from hedgerow.privacy.account import Account, Spent
 from hedgerow.privacy.accounting import Accountant, rdp_curve
 from hedgerow.privacy.book import Book
-from hedgerow.privacy.chain import FORMAT, Entry, Head, Row, State, genesis, linked, verified
+from hedgerow.privacy.chain import FORMAT, Entry, Head, Row, State, linked
 from hedgerow.privacy.charge import Charge
 from hedgerow.privacy.database import connected, named_errors, sync_folder
+from hedgerow.privacy.table import add_rows, create_table, entries_after, entries_until, entry_at
 
 __all__ = ["Entry", "Head", "Ledger", "Reservation", "Spent", "State"]
-
-_COLUMNS = "seq, dataset, state, body, hash"
-_TABLE = """CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER PRIMARY KEY, dataset TEXT NOT NULL, state TEXT NOT NULL, body TEXT NOT NULL, hash TEXT NOT NULL)"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +77,7 @@ class Ledger:
         ledger = cls(path, connection, clock)
         try:
             with ledger._writing():
-                connection.execute(_TABLE)
+                create_table(connection)
                 ledger._catch_up()
                 if ledger._book.durable != durable:
                     ledger._append(State.OPENED, "", {"format": FORMAT, "durable": durable})
@@ -198,10 +195,7 @@ class Ledger:
     def entries(self, dataset: str | None = None) -> tuple[Entry, ...]:
         """Read the entries of one data set, or all of them, in order, verifying the chain again."""
         with self._reading():
-            rows = self._connection.execute(
-                f"SELECT {_COLUMNS} FROM entries WHERE seq <= ? ORDER BY seq", (self._book.head.seq,)
-            )
-            entries = tuple(verified(rows, genesis(), place=str(self._path)))
+            entries = entries_until(self._connection, self._book.head, place=str(self._path))
         return tuple(entry for entry in entries if dataset is None or entry.dataset == dataset)
 
     def head(self) -> Head:
@@ -234,14 +228,10 @@ class Ledger:
 
     def _recalled(self, seq: int) -> Entry | None:
         """The entry of a charge that was settled, from the disk."""
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM entries WHERE seq IN (?, ?) ORDER BY seq", (seq - 1, seq)
-        ).fetchall()
-        if seq > self._book.head.seq or not rows or rows[-1][0] != seq:
+        if seq > self._book.head.seq:
             return None
-        previous = genesis() if seq == 1 else Head(seq=seq - 1, hash=rows[0][4])
-        (entry,) = verified(rows[-1:], previous, place=str(self._path))
-        return None if entry.charge is None else entry
+        entry = entry_at(self._connection, seq, place=str(self._path))
+        return None if entry is None or entry.charge is None else entry
 
     def _refusal(self, account: Account, charge: Charge, limit: float, accountant: Accountant) -> Refused | None:
         delta = account.strictest(charge)
@@ -270,14 +260,9 @@ class Ledger:
 
     def _catch_up(self) -> None:
         """Take in what this and other processes wrote since the last look, checking each link."""
-        head, place = self._book.head, str(self._path)
-        select = f"SELECT {_COLUMNS} FROM entries WHERE seq >= ? ORDER BY seq"
-        with closing(self._connection.execute(select, (head.seq,))) as rows:
-            if head.seq:
-                last = next(rows, None)
-                if last is None or last[0] != head.seq or last[4] != head.hash:
-                    raise Tampered("E402", f"entry {head.seq} has changed or is gone", place=place)
-            self._book.take_in(verified(rows, head, place=place), place=place)
+        place = str(self._path)
+        with closing(entries_after(self._connection, self._book.head, place=place)) as entries:
+            self._book.take_in(entries, place=place)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -287,8 +272,7 @@ class Ledger:
             self._uncommitted.clear()
             try:
                 yield
-                rows = [row for row, _ in self._uncommitted]
-                self._connection.executemany(f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", rows)
+                add_rows(self._connection, [row for row, _ in self._uncommitted])
                 self._connection.execute("COMMIT")
                 self._book.take_in([entry for _, entry in self._uncommitted], place=str(self._path))
             except BaseException:

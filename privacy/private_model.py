@@ -8,7 +8,8 @@ import copy
 from typing import TYPE_CHECKING
 
 from hedgerow.errors import Misconfigured
-from hedgerow.privacy.restoring import in_mode, unchanged_on_error
+from hedgerow.modes import in_mode
+from hedgerow.privacy.restoring import unchanged_on_error
 
 if TYPE_CHECKING:
     import torch

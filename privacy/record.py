@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hedgerow.errors import Misconfigured
+from hedgerow.modes import in_mode
 from hedgerow.privacy.accounting import Accountant, SampledGaussian, calibrate
 from hedgerow.privacy.accounting import epsilon as price
 from hedgerow.privacy.private_model import check_private
 from hedgerow.privacy.randomness import Randomness, torch_seeded
-from hedgerow.privacy.restoring import in_mode, unchanged_on_error
+from hedgerow.privacy.restoring import unchanged_on_error
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""A model that is left as it was found: its modules' modes, and its tensors where something failed."""
+"""A model whose tensors are left as they were found where something failed."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,19 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["in_mode", "unchanged_on_error"]
-
-
-@contextmanager
-def in_mode(model: "nn.Module", *, training: bool) -> Iterator[None]:
-    """Put the model in training or evaluation mode, and every module back into its own afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.train(training)
-    try:
-        yield
-    finally:
-        for module, before in modes:  # one by one: a user may have frozen a single layer
-            module.training = before
+__all__ = ["unchanged_on_error"]
 
 
 @contextmanager

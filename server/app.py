@@ -72,7 +72,8 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
     """Run the rounds that the folder does not have yet, each durable before its model goes out.
 
     Raises:
-        Exhausted: E501–E504. Misconfigured: E113 if the task's model is not the one in the folder.
+        Exhausted: E501–E504. Misconfigured: E113 if the task's model is not the one in the folder, E130 in a simulation
+            if the model mixes records at some site.
     """
     log = EventLog(folder.events, listeners=listeners)
     run = OngoingRun.begin(task, folder, log)
@@ -90,6 +91,7 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
         draw=run.draw,
         state=run.state,
         first_round=run.first_round,
+        simulated=folder.scenario is not None,
     )
     record = model_record(layout, run.state.model)
     if run.first_round > 1:

@@ -12,6 +12,7 @@ import hedgerow
 from hedgerow.errors import CODES, HedgerowError
 from hedgerow.eventlog import EventLog
 from hedgerow.events import Listener, RunFinished, RunStarted
+from hedgerow.interrupts import interrupts_wait
 from hedgerow.job import Job
 from hedgerow.report import write_report
 from hedgerow.run import Run
@@ -57,12 +58,15 @@ def switched_off(job: Job) -> list[str]:
 
 
 @contextmanager
-def last_event(folder: RunFolder, listeners: Sequence[Listener], log: EventLog | None = None) -> Iterator[None]:
-    """Whatever happens inside, tell how the run ended and draw its report.
+def last_event(
+    folder: RunFolder, listeners: Sequence[Listener], log: EventLog | None = None, *, report: bool = True
+) -> Iterator[None]:
+    """Whatever happens inside, tell how the run ended and draw its report, unless `report` is false.
 
     `log` is the open one that told everything before; without it the last event opens its own.
 
-    What stopped the run is passed on, also where its consequences (a full disk) keep the last words from being written.
+    A Ctrl-C waits until both are written. What stopped the run is passed on, also where its consequences (a full disk)
+    keep the last words from being written.
     """
     start = time.perf_counter()
     error: BaseException | None = None
@@ -73,9 +77,11 @@ def last_event(folder: RunFolder, listeners: Sequence[Listener], log: EventLog |
         raise
     finally:
         try:
-            last = log or EventLog(folder.events, listeners=listeners)
-            last.append(_run_finished(folder, seconds=time.perf_counter() - start, error=error))
-            write_report(folder.path)
+            with interrupts_wait():
+                last = log or EventLog(folder.events, listeners=listeners)
+                last.append(_run_finished(folder, seconds=time.perf_counter() - start, error=error))
+                if report:
+                    write_report(folder.path)
         except Exception:
             if error is None:
                 raise

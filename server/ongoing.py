@@ -21,7 +21,7 @@ from hedgerow.update import Layout, Vector
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OngoingRun"]
+__all__ = ["OngoingRun", "seeded_model"]
 
 SITES, COUNTS = "declared.sites", "declared.counts"  # the sites' frozen example counts among a checkpoint's tensors
 COHORT_STREAM = 3  # the cohorts' part of a simulation's seed
@@ -48,7 +48,7 @@ class OngoingRun:
         Raises:
             Misconfigured: E113 if the task's model is not the one in the folder. Exhausted: E503, E504.
         """
-        module = task.model() if folder.scenario is None else _seeded_model(task, folder.scenario.seed)
+        module = task.model() if folder.scenario is None else seeded_model(task, folder.scenario.seed)
         layout = Layout.of(module)
         state, first_round = _continued(folder, layout)
         if state is None:
@@ -115,7 +115,8 @@ def _continued(folder: RunFolder, layout: Layout) -> tuple[GlobalState | None, i
     return GlobalState(model=checkpoint.model, memory=memory, declared=declared), checkpoint.round + 1
 
 
-def _seeded_model(task: Task, seed: int) -> torch.nn.Module:
+def seeded_model(task: Task, seed: int) -> torch.nn.Module:
+    """The first model of a simulation; torch's generator is left as it was."""
     import torch
 
     with torch.random.fork_rng(devices=[]):

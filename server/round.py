@@ -113,13 +113,16 @@ def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admittin
 
 
 class VoidRound(Exception):
-    """A round that may release nothing: the cause, who did not count, and what the others said beside their updates."""
+    """A round that may release nothing: the cause, who did not count, and what the others said beside their updates.
 
-    def __init__(self, cause: Exhausted, admitted: Admitted) -> None:
+    `admitted` is `None` where nobody was asked.
+    """
+
+    def __init__(self, cause: Exhausted, admitted: Admitted | None = None) -> None:
         super().__init__(str(cause))
         self.cause = cause
-        self.rejections = admitted.rejections
-        self.replies = admitted.replies
+        self.rejections = () if admitted is None else admitted.rejections
+        self.replies = () if admitted is None else admitted.replies
 
 
 def _need(job: Job, admitted: Admitted) -> None:

@@ -40,7 +40,8 @@ class Strategy(FlowerStrategy):
     """Hedgerow's round as a Flower strategy.
 
     `job` says how to select, aggregate and step; `tell`, `save` and `state` are the `Coordinator`'s. `draw` gives the
-    generator that selects a round's cohort. `state` and `first_round` continue an earlier run.
+    generator that selects a round's cohort. `state` and `first_round` continue an earlier run. `simulated` is the
+    `Coordinator`'s, too.
 
     Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
     satisfied changes nothing.
@@ -56,16 +57,18 @@ class Strategy(FlowerStrategy):
         draw: Callable[[int], np.random.Generator] = lambda round_number: np.random.default_rng(),
         state: GlobalState | None = None,
         first_round: int = 1,
+        simulated: bool = False,
     ) -> None:
         self.job = job
         self.run = run
         self.first_round = first_round
-        self._coordinator = Coordinator(job, tell=tell, save=save, state=state)
+        self._coordinator = Coordinator(job, tell=tell, save=save, state=state, simulated=simulated)
         self._tell = tell
         self._draw = draw
         self._layout: Layout | None = None
         self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
+        self._absent: Exhausted | None = None  # why a round asks nobody
         self._names: dict[int, str] = {}
         self._bytes_down = 0
         self._started = 0.0
@@ -78,8 +81,20 @@ class Strategy(FlowerStrategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        """One request for each selected node; the request lives as long as the round's deadline."""
-        nodes = self._select(grid, server_round)
+        """One request for each selected node; the request lives as long as the round's deadline.
+
+        Nobody is asked where too few are connected until then: the round is void.
+        """
+        connected = self._connected(grid)
+        if len(connected) < self.job.cohort.quorum:
+            self._absent = Exhausted(
+                "E501",
+                f"{len(connected)} {'site is' if len(connected) == 1 else 'sites are'} connected, but the quorum is "
+                f"{self.job.cohort.quorum}, and not enough came within {self.job.cohort.deadline:g} seconds",
+                hint="start more sites, raise cohort.deadline, or lower cohort.quorum",
+            )
+            return []
+        nodes = select(self.job.cohort, connected, self._draw(server_round))
         request = Request(round=server_round, rounds=self.job.rounds, run=self.run, job_digest=self.job.digest())
         self._asked = {node: self._names.get(node, f"node-{node:x}") for node in nodes}
         self._started = time.perf_counter()
@@ -97,8 +112,12 @@ class Strategy(FlowerStrategy):
         """Close the round.
 
         Raises:
-            Exhausted: E501 or E502 after three rounds in a row that released nothing.
+            Exhausted, Misconfigured: as `Coordinator.close`.
         """
+        absent, self._absent = self._absent, None
+        if absent is not None:
+            self._coordinator.void(server_round, absent)
+            return None, None
         layout, state = self._current()
         fixed = self._first.keys() - set(layout.names)
         read = [read_reply(message, layout=layout, model=state.model, fixed=fixed) for message in replies]
@@ -151,7 +170,7 @@ class Strategy(FlowerStrategy):
         """Run the job's rounds (Flower's signature; `num_rounds` defaults to the job's).
 
         Raises:
-            Exhausted: E501 if too few nodes connect, and as `aggregate_train`.
+            Exhausted, Misconfigured: as `aggregate_train`.
         """
         rounds = self.job.rounds if num_rounds is None else num_rounds
         cohort = self.job.cohort
@@ -224,23 +243,19 @@ class Strategy(FlowerStrategy):
             raise RuntimeError("aggregate_train was called before start")
         return self._layout, self.state
 
-    def _select(self, grid: Grid, server_round: int) -> list[int]:
-        """Draw the cohort from the connected nodes, waiting until there are enough for the quorum."""
+    def _connected(self, grid: Grid) -> list[int]:
+        """The connected nodes, after waiting until the deadline for as many as the quorum needs."""
         waited, wait = 0.0, FIRST_WAIT
         told = False
         while len(nodes := sorted(grid.get_node_ids())) < self.job.cohort.quorum:
             if waited >= self.job.cohort.deadline:
-                raise Exhausted(
-                    "E501",
-                    f"{len(nodes)} sites are connected, but the quorum is {self.job.cohort.quorum}",
-                    hint="start more sites, or lower cohort.quorum",
-                )
+                break
             if not told:
                 told = True
                 log.warning("%d sites are connected; waiting for a quorum of %d", len(nodes), self.job.cohort.quorum)
             time.sleep(wait)
             waited, wait = waited + wait, min(2 * wait, LONGEST_WAIT)
-        return select(self.job.cohort, nodes, self._draw(server_round))
+        return nodes
 
 
 def _keep(history: dict[int, MetricRecord], number: int, metrics: MetricRecord | None) -> None:

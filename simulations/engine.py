@@ -7,6 +7,7 @@ job, task, scenario ─► check ─► run folder ─► rounds (cohort | in-pr
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.eventlog import EventLog
 from hedgerow.events import DataDescribed, Listener, RunResumed
 from hedgerow.findings import refuse_errors
+from hedgerow.interrupts import interrupts_wait
 from hedgerow.job import Job
 from hedgerow.report import write_report
 from hedgerow.report.template import need_jinja2
@@ -25,10 +27,13 @@ from hedgerow.run import Run
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.server.framing import last_event, run_started
+from hedgerow.server.ongoing import OngoingRun
 from hedgerow.simulations.attacks import attacker_indices
+from hedgerow.simulations.cohort.device import device_of
 from hedgerow.simulations.cohort.rounds import cohort_rounds
 from hedgerow.simulations.conditions import Conditions, need_clock
-from hedgerow.simulations.leakage import measure_leakage
+from hedgerow.simulations.fitting import refuse_misfit
+from hedgerow.simulations.leakage import measure_leakage, tell_leakage
 from hedgerow.simulations.partition import SplitTask
 from hedgerow.simulations.rounds import in_process_rounds, ray_rounds
 from hedgerow.simulations.sites import prepare, project_place
@@ -68,12 +73,15 @@ def engine_of(name: str) -> str:
     return engine
 
 
-def _refuse_unused(engine: str, *, workers: int | None, memory: int | None, address: str | None) -> None:
+def _refuse_unused(
+    engine: str, *, workers: int | None, memory: int | None, address: str | None, device: str = "auto"
+) -> None:
     """Refuse what an engine has no use for, rather than take it without a word."""
     for name, value, home in (
         ("workers", workers, "cohort"),
         ("memory", memory, "cohort"),
         ("address", address, "ray"),
+        ("device", None if device == "auto" else device, "cohort"),
     ):
         if value is not None and engine != home:
             hint = f"leave it out, or take the engine {home}"
@@ -89,12 +97,14 @@ def simulate(
     workers: int | None = None,
     memory: int | None = None,
     address: str | None = None,
+    device: str = "auto",
     runs: str | Path = "runs",
     name: str | None = None,
     listeners: Sequence[Listener] = (),
     project: str = "",
     command: str = "",
     variant: str = "",
+    bare: bool = False,
 ) -> Run:
     """Run `job` on `task` with simulated sites and return the finished run, its report written.
 
@@ -102,19 +112,21 @@ def simulate(
 
     - `auto`, the fastest: `cohort`;
     - `cohort`: a round's sites are trained together in this process, by `workers` threads (all cores unless said)
-      within `memory` bytes;
+      within `memory` bytes, or on a `device`: `cuda` is PyTorch's current GPU, and `auto` the CPU, always;
     - `in-process`: Flower's messages, one site after another;
     - `ray`: Flower's simulation on Ray, here or on the cluster at `address`;
     - `local`: real Flower servers and a process per site, which needs `project`, the folder of the app.
 
     The same seed gives the same model on each, to the byte but for `cohort`, which adds in another order and differs
-    in the last bits. `name` is the folder's below `runs`; `listeners` hear every event; `command` is the one that
-    starts the same run again, for the report, and `variant` names in `job.json` what a twin leaves out.
+    in the last bits (on a GPU from call to call as well). `name` is the folder's below `runs`; `listeners` hear every
+    event; `command` is the one that starts the same run again, for the report, and `variant` names in `job.json` what a
+    twin leaves out. A `bare` run is one of many: no leakage is measured, no gate judged and no report drawn, which
+    `hedgerow report` does later.
 
     Raises:
-        Misconfigured: whatever `hedgerow check` would call an error, E103 for an unknown engine, E105 for conditions
-            that need a clock on an engine without one, and for what an engine has no use for; nothing was written
-            then. Later, as the engine says.
+        Misconfigured: whatever `hedgerow check` would call an error, E103 for an unknown engine or device, E105 for
+            conditions that need a clock on an engine without one, and for what an engine has no use for, E107 for a
+            device that is not there; nothing was written then. Later, as the engine says.
         Exhausted: the run stopped early (its folder and checkpoint stay; `hedgerow resume` continues it), or E507 the
             finished run failed its gate.
 
@@ -132,10 +144,13 @@ def simulate(
     need_jinja2()  # asked for before the rounds, not after them
     task, scenario, sites = prepare(task, Scenario() if scenario is None else scenario)
     need_clock(scenario, engine)
-    _refuse_unused(engine, workers=workers, memory=memory, address=address)
+    _refuse_unused(engine, workers=workers, memory=memory, address=address, device=device)
+    device_of(device)  # one that is not there is refused before anything is written
     if engine == "cohort":  # a trace that cannot be read is refused before anything is written
         Conditions.of(scenario, len(sites), names=[site.name for site in sites], folder=project_place(project))
     refuse_errors(check_job(job, task, sites))
+    if engine == "cohort":
+        refuse_misfit(job, task, sites, seed=scenario.seed, workers=workers, memory=memory, device=device)
     folder = RunFolder.create(
         Path(runs),
         job=job,
@@ -147,7 +162,16 @@ def simulate(
         variant=variant,
     )
     stage = Stage.of(
-        folder, task, scenario, sites, listeners=listeners, workers=workers, memory=memory, address=address
+        folder,
+        task,
+        scenario,
+        sites,
+        listeners=listeners,
+        workers=workers,
+        memory=memory,
+        address=address,
+        device=device,
+        bare=bare,
     )
     with folder.lock(), torch.random.fork_rng(devices=[]):
         _tell_start(stage, command)
@@ -162,13 +186,16 @@ def resume(
     memory: int | None = None,
     address: str | None = None,
     listeners: Sequence[Listener] = (),
+    bare: bool = False,
 ) -> Run:
     """Continue a simulated run from its last told checkpoint, to the same bytes and events as without the stop.
 
+    A run on a GPU goes on there, and is the same as without the stop to float precision.
     A finished run is returned as it is, and fails again if it failed its gate.
 
     Raises:
-        Misconfigured: E113 for a deployment's run or another model. Exhausted: as `simulate`; E506 if it is running.
+        Misconfigured: E113 for a deployment's run or another model, E105 for too little memory and E107 if what trained
+            it is not there now; nothing was written then. Exhausted: as `simulate`; E506 if it is running.
     """
     if folder.scenario is None:
         raise Misconfigured(
@@ -181,14 +208,20 @@ def resume(
     _refuse_unused(folder.engine, workers=workers, memory=memory, address=address)
     task, scenario, sites = prepare(task, folder.scenario)
     stage = Stage.of(
-        folder, task, scenario, sites, listeners=listeners, workers=workers, memory=memory, address=address
+        folder, task, scenario, sites, listeners=listeners, workers=workers, memory=memory, address=address, bare=bare
     )
     with folder.lock(), torch.random.fork_rng(devices=[]):
         run = Run(folder.path)
         if run.status == "finished":
-            if not run.report.exists() or run.report.stat().st_mtime_ns < folder.events.stat().st_mtime_ns:
+            if not bare and (
+                not run.report.exists() or run.report.stat().st_mtime_ns < folder.events.stat().st_mtime_ns
+            ):
                 write_report(run.path)  # the run was stopped between its last event and its report
             return _through_its_gate(run)
+        if folder.engine == "cohort" and run.rounds < folder.job.rounds:
+            chosen = run.events("engine-chosen")
+            told = chosen[-1] if chosen else None
+            refuse_misfit(folder.job, task, sites, seed=scenario.seed, workers=workers, memory=memory, told=told)
         _tell_start(stage, "")
         stage.log.append(RunResumed(after_round=run.rounds))
         return _whole(stage)
@@ -218,13 +251,38 @@ def _described(task: Task, site: Site) -> DataDescribed:
 
 
 def _whole(stage: Stage) -> Run:
-    """The rounds and what follows them; whatever happens, the last event and the report are written."""
+    """The rounds and what follows them; whatever happens, the last event and the report are written.
+
+    A Ctrl-C after the measurement waits for both: nothing is left to do then that takes time.
+    """
     own = stage.folder.engine == "cohort"
-    with last_event(stage.folder, stage.listeners, stage.log if own else None), one_thread():
-        ENGINES[stage.folder.engine](stage)
+    with (
+        contextlib.ExitStack() as waiting,
+        last_event(stage.folder, stage.listeners, stage.log if own else None, report=not stage.bare),
+        one_thread(),
+    ):
+        if not _rounds_are_over(stage):
+            ENGINES[stage.folder.engine](stage)
+        if stage.bare:
+            return Run(stage.folder.path)
         log = stage.log if own else EventLog(stage.folder.events, listeners=stage.listeners)
-        measure_leakage(stage.folder, stage.task, stage.scenario, stage.sites, log)
+        results = measure_leakage(stage.folder, stage.task, stage.scenario, stage.sites, log)
+        waiting.enter_context(interrupts_wait())
+        tell_leakage(stage.folder, results, log)
     return _through_its_gate(Run(stage.folder.path))
+
+
+def _rounds_are_over(stage: Stage) -> bool:
+    """Whether a stop came after the last round was committed: then no engine is started again to find that out."""
+    run = Run(stage.folder.path)
+    if run.rounds < stage.folder.job.rounds:
+        return False
+    if stage.folder.job.evaluate == "server" and not any(
+        event["round"] == run.rounds and event["where"] == "server" for event in run.events("evaluated")
+    ):
+        ongoing = OngoingRun.begin(stage.task, stage.folder, stage.log)
+        ongoing.evaluate(run.rounds, ongoing.state.model)
+    return True
 
 
 def _through_its_gate(run: Run) -> Run:

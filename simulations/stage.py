@@ -25,7 +25,8 @@ class Stage:
     `log` is open on the run's events: opening one reads all of them. An engine whose rounds are told by another process
     leaves it behind them, so what follows opens its own.
 
-    `workers` train sites at once within `memory` bytes (the cohort engine); `address` names a cluster (Ray).
+    `workers` train sites at once within `memory` bytes on a `device` (the cohort engine); `address` names a cluster
+    (Ray). A `bare` run is its rounds alone: nothing is measured after them, and no report is drawn.
     """
 
     folder: RunFolder
@@ -37,6 +38,8 @@ class Stage:
     workers: int | None = None
     memory: int | None = None
     address: str | None = None
+    device: str = "auto"
+    bare: bool = False
 
     @classmethod
     def of(
@@ -50,6 +53,8 @@ class Stage:
         workers: int | None,
         memory: int | None,
         address: str | None,
+        device: str = "auto",
+        bare: bool = False,
     ) -> Self:
         """The stage of a run, its event log opened."""
         return cls(
@@ -62,6 +67,8 @@ class Stage:
             workers=workers,
             memory=memory,
             address=address,
+            device=device,
+            bare=bare,
         )
 
 

@@ -148,7 +148,7 @@ def test_the_servers_records_are_judged_too() -> None:
 def test_a_label_that_no_site_has_is_a_warning() -> None:
     found = check(Given(good(), outputs=3))
     assert [finding.level for finding in found] == ["warning", "warning"]  # and three outputs for two names
-    assert any("labelled '2'" in finding.message for finding in found)
+    assert any("no site has a training record of the label '2'" in finding.message for finding in found)
 
 
 def test_a_site_of_one_label_is_a_note() -> None:
@@ -209,7 +209,7 @@ def test_a_thousand_sites_that_share_a_fault_are_one_finding() -> None:
     found = check(Named(good(1000)), delta=0.5)
     assert len(found) == 3
     assert "500 sites, for example 'site-000'" in found[0].message
-    assert "100 sites, for example 'site-900'" in found[1].message
+    assert "100 sites, for example 'site-900', have no training records" in found[1].message
     assert "400 sites, for example 'site-899'" in found[2].message  # the largest
 
 
@@ -218,3 +218,16 @@ def test_the_worst_comes_first() -> None:
     splits[3].y[:] = 1
     levels = [finding.level for finding in check(Given(splits, outputs=3))]
     assert levels == sorted(levels, key=("error", "warning", "note").index)
+
+
+@pytest.mark.parametrize(
+    ("empty", "words"),
+    [
+        (1, "'site-002' has no training records"),
+        (2, "'site-002' and 'site-003' have no training records"),
+        (3, "3 sites, for example 'site-002', have no training records"),
+    ],
+)
+def test_one_site_has_and_several_have(empty: int, words: str) -> None:
+    splits = [*good(2), *(records(0, seed=0) for _ in range(empty))]
+    assert words in [finding.message for finding in check(Given(splits)) if finding.code == "E125"]

@@ -373,3 +373,26 @@ def test_the_memory_shown_is_this_process_s() -> None:
 def test_a_process_without_a_stdout_runs_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdout", None)
     Progress()({"event": "run-finished", "status": "failed", "rounds": 1, "code": "E501", "reason": "too few"})
+
+
+MEASURED = {"scope": "all sites", "attack": "loss threshold", "adversary": "queries the final model"}
+MEASURING: list[dict[str, Any]] = [
+    {"event": "leakage-started", "sites": 1200, "records": 9000},
+    {"event": "leakage-measured", "result": {**MEASURED, "auc": {"value": 0.5, "low": 0.4, "high": 0.6}}},
+    {"event": "run-finished", "status": "finished"},
+]
+MEASURING_WORDS = "measuring membership inference on 9,000 records of 1,200 sites"
+
+
+def test_what_takes_time_after_the_rounds_is_told_while_it_does() -> None:
+    rounds = list(run_of(2))[:-1]
+    said = lines(*rounds, *MEASURING)
+    assert said[2] == MEASURING_WORDS and said[3].startswith("membership inference (loss threshold")
+
+
+def test_on_a_terminal_the_measuring_is_told_until_its_result() -> None:
+    rounds = list(run_of(2))[:-1]
+    stream, seen = watched([*rounds, *MEASURING], live=True, seconds=0.0)
+    assert seen[len(rounds)] == MEASURING_WORDS
+    assert not any(MEASURING_WORDS in line for line in stream.screen)
+    assert stream.screen[-2].startswith("membership inference (loss threshold") and stream.screen[-1] == ""

@@ -224,18 +224,12 @@ def test_a_manifest_cut_anywhere_is_tampered_or_ends_with_an_earlier_round(
         assert latest(RunFolder.open(folder.path))[1].model.tolist() == model(9).tolist()
 
 
-def first_version(folder: RunFolder) -> dict[str, Any]:
-    """The manifest as the first version would have written it: one object."""
-    header, *rounds = map(json.loads, (folder.path / "manifest.jsonl").read_text().splitlines())
-    (folder.path / "manifest.jsonl").unlink()
-    return {**header, "schema_version": 1, "rounds": rounds}
-
-
 CHANGES = [
+    ({"schema_version": 1}, "E113"),
     ({"schema_version": 3}, "E113"),
     ({"schema_version": None}, "E113"),
     ({"rounds": []}, "E401"),
-    ({"rounds": 3}, "E401"),
+    ({"rounds": [3]}, "E401"),
     ({"rounds": [{}]}, "E401"),
     ({"rounds": [{"round": "1", "model": "a", "state": ""}]}, "E401"),
     ({"rounds": [{"round": 1, "model": "../../a", "state": ""}]}, "E401"),
@@ -250,34 +244,30 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "code"), CHANGES)
-@pytest.mark.parametrize("version", [1, 2])
-def test_a_manifest_from_elsewhere_is_refused_by_code(
-    folder: RunFolder, change: dict[str, Any], code: str, version: int
-) -> None:
+def test_a_manifest_from_elsewhere_is_refused_by_code(folder: RunFolder, change: dict[str, Any], code: str) -> None:
     folder.save(1, LAYOUT, model(1), {})
-    told = {**first_version(folder), "schema_version": version, **change}
-    if version == 1:
-        (folder.path / "manifest.json").write_text(json.dumps(told))
-    else:
-        rounds = told.pop("rounds")
-        lines = [told, *(rounds if isinstance(rounds, list) else [rounds])]
-        (folder.path / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifest = folder.path / "manifest.jsonl"
+    header, *lines = map(json.loads, manifest.read_text().splitlines())
+    told = {**header, "rounds": lines, **change}
+    rounds = told.pop("rounds")
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in [told, *rounds]))
     with pytest.raises(HedgerowError) as caught:
         folder.latest()
     assert caught.value.code == code
 
 
-def test_a_manifest_of_the_first_version_is_read_and_gone_on_with(folder: RunFolder) -> None:
-    for number in range(3):
-        folder.save(number, LAYOUT, model(number), memory(number))
-    rounds = folder.rounds()
-    (folder.path / "manifest.json").write_text(json.dumps(first_version(folder), indent=1))
-    for reader in (folder, RunFolder.open(folder.path)):
-        assert reader.rounds() == rounds
-        assert latest(reader)[1].state["m"].tolist() == memory(2)["m"].tolist()
-    third = RunFolder.open(folder.path).save(3, LAYOUT, model(3), memory(3))
-    assert folder.rounds() == {**rounds, 3: third}
-    assert not (folder.path / "manifest.json").exists()
+def test_a_run_with_the_manifest_of_an_earlier_version_is_refused_and_left_as_it_is(folder: RunFolder) -> None:
+    folder.save(1, LAYOUT, model(1), {})
+    header, *rounds = map(json.loads, (folder.path / "manifest.jsonl").read_text().splitlines())
+    (folder.path / "manifest.jsonl").unlink()
+    (folder.path / "manifest.json").write_text(json.dumps({**header, "schema_version": 1, "rounds": rounds}))
+    files = sorted(folder.path.rglob("*"))
+    for again in (folder, RunFolder.open(folder.path)):
+        for use in (again.latest, again.rounds, lambda again=again: again.save(2, LAYOUT, model(2), {})):
+            with pytest.raises(Misconfigured) as caught:
+                use()
+            assert caught.value.code == "E113"
+    assert sorted(folder.path.rglob("*")) == files
 
 
 def test_a_manifest_from_elsewhere_deletes_nothing_outside_its_folder(folder: RunFolder) -> None:

@@ -8,6 +8,7 @@ ninety records, each taken with a chance of one in six.
 from collections.abc import Mapping
 
 import torch
+from bench.peers.averaging import federated_average
 from bench.peers.workload import CLIP, DELTA, EPSILON, LR, Workload, peer_arguments, task_of, timed
 from opacus import GradSampleModule  # type: ignore[import-untyped]  # Opacus ships no types
 from opacus.optimizers import DPOptimizer  # type: ignore[import-untyped]
@@ -20,43 +21,28 @@ def run(work: Workload) -> tuple[float, Mapping[str, float]]:
     torch.manual_seed(0)
     model = task_of(work.kind, len(work.y)).model()
     wrapped = GradSampleModule(model)
-    parameters = list(model.parameters())
-    shares = [(torch.from_numpy(x), torch.from_numpy(y)) for x, y in work.shares]
-    test_x, test_y = torch.from_numpy(work.test_x), torch.from_numpy(work.test_y)
     plans = {
         size: plan_record_dp(
             records=size, batch=work.batch, epochs=1, rounds=work.rounds, epsilon=EPSILON, delta=DELTA, clip=CLIP
         )
         for size in sorted(set(work.sizes.tolist()))
     }
-    start = [parameter.detach().clone() for parameter in parameters]
-    accuracy = 0.0
-    for _ in range(work.rounds):
-        total = [torch.zeros_like(value) for value in start]
-        for x, y in shares:
-            plan = plans[len(y)]
-            with torch.no_grad():
-                for parameter, value in zip(parameters, start, strict=True):
-                    parameter.copy_(value)
-            optimizer = DPOptimizer(
-                torch.optim.SGD(parameters, lr=LR),
-                noise_multiplier=plan.noise_multiplier,
-                max_grad_norm=CLIP,
-                expected_batch_size=plan.expected_batch,
-            )
-            for _ in range(plan.steps_per_round):
-                taken = torch.nonzero(torch.rand(len(y)) < plan.sampling_rate).flatten()
-                optimizer.zero_grad()
-                torch.autograd.backward(cross_entropy(wrapped(x[taken]), y[taken]))
-                optimizer.step()
-            for sum_, parameter in zip(total, parameters, strict=True):
-                sum_.add_(parameter.detach(), alpha=1 / work.sites)
-        start = total
-        with torch.no_grad():
-            for parameter, value in zip(parameters, start, strict=True):
-                parameter.copy_(value)
-            accuracy = float((model(test_x).argmax(dim=1) == test_y).float().mean())
-    return accuracy, {}
+
+    def train(x: torch.Tensor, y: torch.Tensor) -> None:
+        plan = plans[len(y)]
+        optimizer = DPOptimizer(
+            torch.optim.SGD(model.parameters(), lr=LR),
+            noise_multiplier=plan.noise_multiplier,
+            max_grad_norm=CLIP,
+            expected_batch_size=plan.expected_batch,
+        )
+        for _ in range(plan.steps_per_round):
+            taken = torch.nonzero(torch.rand(len(y)) < plan.sampling_rate).flatten()
+            optimizer.zero_grad()
+            torch.autograd.backward(cross_entropy(wrapped(x[taken]), y[taken]))
+            optimizer.step()
+
+    return federated_average(work, model, train, weights=[1 / work.sites] * work.sites), {}
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hedgerow.errors import Misconfigured
+from hedgerow.modes import in_mode
 from hedgerow.privacy.leakage.interval import FEW, Interval, TprAt, spread_of
 from hedgerow.privacy.leakage.roc import Floats, curve_of, tally
-from hedgerow.privacy.restoring import in_mode
 from hedgerow.task import Labels
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -15,11 +16,13 @@ from hedgerow.settings import nearest
 from hedgerow.simulations.cohort import kernel
 from hedgerow.simulations.cohort.compiled import Compiled, dense_network
 from hedgerow.simulations.cohort.data import CohortData
+from hedgerow.simulations.cohort.device import CPU, Device
 from hedgerow.simulations.cohort.layered import LayeredGradients, cross_entropy_gradient, gradient_of
-from hedgerow.simulations.cohort.network import Unstackable
+from hedgerow.simulations.cohort.network import Network, Unstackable
 from hedgerow.simulations.cohort.paths import OneByOne, Path, Stacked
 from hedgerow.simulations.cohort.reading import read_network
 from hedgerow.simulations.cohort.sizing import Footprint
+from hedgerow.simulations.cohort.stacked import Records
 from hedgerow.simulations.cohort.trial import TOLERANCE, Trial, Untriable
 from hedgerow.simulations.partition import SplitTask
 from hedgerow.task import Site, Task
@@ -30,7 +33,8 @@ __all__ = ["PATHS", "Choice", "choose"]
 log = logging.getLogger("hedgerow.simulations")
 
 PATHS = ("kernel", "layers", "vmap", "one-by-one")
-LARGE_CONVOLUTIONS = 300_000  # products a record beyond which torch's own convolutions win (bench/paths.py)
+ON_CPU = ("kernel", "one-by-one")  # paths that never train on another device
+LARGE_CONVOLUTIONS = 300_000  # products a record beyond which torch's own convolutions win on a CPU (bench/paths.py)
 WORTH_LOADING = 5e7  # steps times parameters: a third of a second of stacked layers, about what loading takes
 
 
@@ -39,7 +43,7 @@ class Choice:
     """The path, why not a faster one, and how far it was from one by one (relative to the update's length).
 
     `alone` is one by one itself, to fall back to. `draws`: whether the module draws from torch's global generator, so
-    that threads would disturb each other.
+    that threads would disturb each other. `device` is where the path trains.
     """
 
     path: Path
@@ -48,63 +52,129 @@ class Choice:
     difference: float | None
     draws: bool
     footprint: Footprint
+    device: Device = CPU
 
 
 def choose(
-    job: Job, task: Task, sites: Sequence[Site], data: CohortData, *, model: Vector, seed: int, wanted: str = ""
+    job: Job,
+    task: Task,
+    sites: Sequence[Site],
+    data: CohortData,
+    *,
+    model: Vector,
+    seed: int,
+    wanted: str = "",
+    device: Device = CPU,
 ) -> Choice:
     """Try the ways to train from the fastest on; `wanted` names the only one to try beside one by one.
 
+    On a `device` apart the stacked paths are tried first, with as many clients as it would get at a time. Where none is
+    right there, the choice is that of the CPU, and the name of its device says why.
+
     Raises:
-        Misconfigured: E103 for an unknown path.
+        Misconfigured: E103 for an unknown path, E105 for one that never leaves the CPU on a device apart.
     """
     if wanted and wanted not in PATHS:
         raise Misconfigured("E103", f"unknown path '{wanted}'", hint=nearest(wanted, PATHS))
+    if device.apart and wanted in ON_CPU:
+        raise Misconfigured("E105", f"the path '{wanted}' trains on the CPU, not on {device.name}", place="device")
     module = task.model()
     module.train()
     layout = Layout.of(module)
     alone = OneByOne(task, layout)
     footprint, draws = Footprint.of(module, data), _draws(module, task, data)
-
-    def chosen(path: Path, reason: str, difference: float | None = None) -> Choice:
-        return Choice(path=path, alone=alone, reason=reason, difference=difference, draws=draws, footprint=footprint)
-
+    slow = Choice(path=alone, alone=alone, reason="", difference=None, draws=draws, footprint=footprint)
+    large = not wanted and footprint.convolutions > LARGE_CONVOLUTIONS
+    convolutions = f"convolutions of {footprint.convolutions:,} products a record are faster one by one"
     if wanted == "one-by-one":
-        return chosen(alone, "it was asked for")
-    if not wanted and footprint.convolutions > LARGE_CONVOLUTIONS:
-        return chosen(alone, f"convolutions of {footprint.convolutions:,} products a record are faster one by one")
+        return replace(slow, reason="it was asked for")
+    if large and not device.apart:
+        return replace(slow, reason=convolutions)
     if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
-        return chosen(alone, "BatchNorm keeps statistics of its batches")
+        return replace(slow, reason="BatchNorm keeps statistics of its batches")
     if draws:
-        return chosen(alone, "the model draws random numbers as it trains")
+        return replace(slow, reason="the model draws random numbers as it trains")
     try:
         trial = Trial.of(job, sites, data, alone, model=model, seed=seed)
     except Untriable as error:
-        return chosen(alone, str(error))
-    makers: Mapping[str, Callable[[], Path]] = {
-        "kernel": lambda: _kernel(job, task, module, layout, data, even_if_slower=wanted == "kernel"),
-        "layers": lambda: _layers(task, module, layout),
-        "vmap": lambda: _vmap(task, layout),
-    }
+        return replace(slow, reason=str(error))
+    network = functools.cache(lambda: _read(module))  # traced once, whoever asks
+    if device.apart:
+        left = device.holding(data.size)
+        held = functools.cache(lambda: data.held(left.place))
+        path, away, reason = (
+            None,
+            None,
+            f"{data.size / 1e6:,.0f} MB of records are too much for {device.free / 1e6:,.0f} MB",
+        )
+        if left.free > device.free // 2:
+            path, away, reason = _first_right(
+                {
+                    "layers": lambda: _layers(task, network(), layout, left, held),
+                    "vmap": lambda: _vmap(task, layout, left, held),
+                },
+                wanted,
+                lambda path: trial.difference(
+                    path, copies=min(footprint.chunk(job, path.name, left)[0], len(sites)) // trial.clients + 1
+                ),
+            )
+        if path is not None:
+            return replace(slow, path=path, difference=away, reason=reason, device=left)
+        log.warning("the sites train on the CPU, not on %s: %s", device.name, reason)
+        slow = replace(slow, device=replace(CPU, name=f"cpu (not {device.name}: {reason})"))
+        if large:
+            return replace(slow, reason=convolutions)
+    path, away, reason = _first_right(
+        {
+            "kernel": lambda: _kernel(job, task, network, layout, data, even_if_slower=wanted == "kernel"),
+            "layers": lambda: _layers(task, network(), layout),
+            "vmap": lambda: _vmap(task, layout),
+        },
+        wanted,
+        trial.difference,
+    )
+    return replace(slow, path=path or alone, difference=away, reason=reason)
+
+
+def _first_right(
+    makers: Mapping[str, Callable[[], Path]], wanted: str, difference: Callable[[Path], float]
+) -> tuple[Path | None, float | None, str]:
+    """The first path whose updates are those of one by one, with their difference, and why not an earlier one."""
     reasons = []
     for name, make in makers.items():
         if wanted not in ("", name):
             continue
         try:
             path = make()
-            difference = trial.difference(path)
+            away = difference(path)
         except Unstackable as error:
             reasons.append(f"{name}: {error}")
         except (Exception, SystemExit) as error:  # what torch.func cannot map raises many things
             reasons.append(f"{name}: {_first_line(error)}")
         else:
-            if difference <= TOLERANCE:
-                return chosen(path, "; ".join(reasons), difference)
+            if away <= TOLERANCE:
+                return path, away, "; ".join(reasons)
             reasons.append(f"{name}: it gave other updates than one by one")
-    return chosen(alone, "; ".join(reasons))
+    return None, None, "; ".join(reasons)
 
 
-def _kernel(job: Job, task: Task, module: nn.Module, layout: Layout, data: CohortData, *, even_if_slower: bool) -> Path:
+def _read(module: nn.Module) -> Network | Unstackable:
+    """The module's steps, or why it has none."""
+    try:
+        return read_network(module)
+    except Unstackable as error:
+        return error
+
+
+def _kernel(
+    job: Job,
+    task: Task,
+    network: Callable[[], Network | Unstackable],
+    layout: Layout,
+    data: CohortData,
+    *,
+    even_if_slower: bool,
+) -> Path:
     if not kernel.available():
         raise Unstackable("it needs the extra 'fast'")
     visits = job.local.epochs * sum(len(rows) for rows in data.shares)
@@ -113,21 +183,35 @@ def _kernel(job: Job, task: Task, module: nn.Module, layout: Layout, data: Cohor
         raise Unstackable("the job is too short to load it")
     if not _plain_loss(task):
         raise Unstackable("the task has a loss of its own")
-    dense = dense_network(read_network(module), layout)
+    dense = dense_network(_stackable(network()), layout)
     if not kernel.compiled():
         log.warning("compiling the kernel for dense networks, once on this machine: about ten seconds")
     return Compiled(dense, data, job.local)
 
 
-def _layers(task: Task, module: nn.Module, layout: Layout) -> Path:
+def _layers(
+    task: Task,
+    network: Network | Unstackable,
+    layout: Layout,
+    device: Device = CPU,
+    held: Callable[[], Records | None] = lambda: None,
+) -> Path:
     loss = cross_entropy_gradient if _plain_loss(task) else gradient_of(task.loss)
-    return Stacked("layers", "ghost norms", layout, LayeredGradients(network=read_network(module), loss=loss))
+    gradients = LayeredGradients(network=_stackable(network), loss=loss)
+    return Stacked("layers", "ghost norms", layout, gradients, device=device, held=held())
 
 
-def _vmap(task: Task, layout: Layout) -> Path:
+def _vmap(task: Task, layout: Layout, device: Device = CPU, held: Callable[[], Records | None] = lambda: None) -> Path:
     from hedgerow.simulations.cohort.vmapped import VmappedGradients  # its first use takes seconds
 
-    return Stacked("vmap", "per-record gradients", layout, VmappedGradients(task.model, task.loss))
+    gradients = VmappedGradients(task.model, task.loss, place=device.place)
+    return Stacked("vmap", "per-record gradients", layout, gradients, device=device, held=held())
+
+
+def _stackable(network: Network | Unstackable) -> Network:
+    if isinstance(network, Unstackable):
+        raise network
+    return network
 
 
 def _plain_loss(task: Task) -> bool:

@@ -87,6 +87,15 @@ class CohortData:
         chosen = torch.tensor(places, dtype=torch.int64)
         return Records(x=self.x, y=self.y, scale=self.scale[chosen], offset=self.offset[chosen])
 
+    def held(self, place: torch.device) -> Records:
+        """All records copied to a device, for every chunk."""
+        return Records(x=self.x.to(place), y=self.y.to(place))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all records."""
+        return sum(part.numel() * part.element_size() for part in (self.x, self.y))
+
 
 def _tensor(array: NDArray[np.generic]) -> torch.Tensor:
     """The same memory as a tensor; a read-only map is only read."""

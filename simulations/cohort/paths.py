@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from hedgerow.client.site import STREAM
 from hedgerow.job import Local
 from hedgerow.privacy import RecordPlan, SimulatedRandomness
 from hedgerow.privacy.randomness import SimulatedNoise
+from hedgerow.simulations.cohort.device import CPU, Device, exact_products
 from hedgerow.simulations.cohort.onebyone import train_alone
 from hedgerow.simulations.cohort.schedule import Schedule, padded, poisson_steps, shuffled_epochs
 from hedgerow.simulations.cohort.stacked import Gradients, Private, Records, train_stacked
@@ -43,10 +44,11 @@ class Chunk:
     records: Records
     settings: Local
     plans: Sequence[RecordPlan] = ()
+    _starts: list[int] = field(init=False, repr=False, default_factory=list)
 
     def schedule(self) -> Schedule:
         """The batches that each client would draw alone."""
-        starts = np.array(self._starts(), np.uint64)
+        starts = np.array(self._streams(), np.uint64)
         if not self.plans:
             return shuffled_epochs(self.rows, starts=starts, batch=self.settings.batch, epochs=self.settings.epochs)
         return poisson_steps(
@@ -64,7 +66,7 @@ class Chunk:
             clip=self.plans[0].clip,
             multipliers=[plan.noise_multiplier for plan in self.plans],
             denominators=np.array([plan.expected_batch for plan in self.plans], np.float64),
-            noise=[SimulatedNoise(start) for start in self._starts()],
+            noise=[SimulatedNoise(start) for start in self._streams()],
         )
 
     def only(self, place: int) -> Chunk:
@@ -75,8 +77,11 @@ class Chunk:
             records = replace(records, scale=records.scale[alone], offset=records.offset[alone])
         return replace(self, sites=self.sites[alone], rows=self.rows[alone], records=records, plans=self.plans[alone])
 
-    def _starts(self) -> list[int]:
-        return [stream_start(self.seed, STREAM, site, self.round) for site in self.sites]
+    def _streams(self) -> list[int]:
+        """Where each client's random stream starts, computed once."""
+        if not self._starts:
+            self._starts.extend(stream_start(self.seed, STREAM, site, self.round) for site in self.sites)
+        return self._starts
 
 
 class Path(Protocol):
@@ -143,29 +148,52 @@ class OneByOne:
 
 
 class Stacked:
-    """All clients of the chunk at once, by layers or by `torch.func`."""
+    """All clients of the chunk at once, by layers or by `torch.func`.
 
-    def __init__(self, name: str, private: str, layout: Layout, gradients: Gradients) -> None:
+    On a `device` apart all records are `held` there, and a chunk's updates come back in one piece.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        private: str,
+        layout: Layout,
+        gradients: Gradients,
+        *,
+        device: Device = CPU,
+        held: Records | None = None,
+    ) -> None:
         self.name = name
         self.private = private
         self._layout = layout
         self._gradients = gradients
+        self._device = device
+        self._held = held
 
     def train(self, model: Vector, chunk: Chunk, out: NDArray[np.float32]) -> None:
-        parts = {name: torch.from_numpy(part) for name, part in self._layout.split(model).items()}
-        trained = train_stacked(
-            self._gradients,
-            model=parts,
-            records=chunk.records,
-            batches=padded(chunk.schedule()),
-            settings=chunk.settings,
-            private=chunk.private(),
-        )
-        start = 0
-        for name, part in parts.items():
-            stop = start + part.numel()
-            if name in trained:
-                torch.sub(trained[name].flatten(1), part.flatten(), out=torch.from_numpy(out)[:, start:stop])
-            else:
-                out[:, start:stop] = 0.0
-            start = stop
+        with exact_products(self._device):
+            place = self._device.place
+            flat = torch.from_numpy(model).to(place)
+            parts, start = {}, 0
+            for name, part in self._layout.split(model).items():
+                parts[name] = flat[start : start + part.size].view(part.shape)
+                start += part.size
+            trained = train_stacked(
+                self._gradients,
+                model=parts,
+                records=chunk.records if self._held is None else chunk.records.at(self._held),
+                batches=padded(chunk.schedule()),
+                settings=chunk.settings,
+                private=chunk.private(),
+            )
+            updates = torch.empty(out.shape, device=place) if self._device.apart else torch.from_numpy(out)
+            start = 0
+            for name, value in parts.items():
+                stop = start + value.numel()
+                if name in trained:
+                    torch.sub(trained[name].flatten(1), value.flatten(), out=updates[:, start:stop])
+                else:
+                    updates[:, start:stop] = 0.0
+                start = stop
+            if self._device.apart:
+                torch.from_numpy(out).copy_(updates)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hedgerow.errors import CODES, Exhausted, HedgerowError, Misconfigured
+from hedgerow.errors import CODES, Exhausted, HedgerowError
 from hedgerow.privacy import SimulatedRandomness
 from hedgerow.run import Run
 from hedgerow.server.admission import Rejection, admit_rows
@@ -27,8 +27,10 @@ from hedgerow.simulations.attacks import Attack, attacker_indices, flipped_label
 from hedgerow.simulations.closing import close
 from hedgerow.simulations.cohort.budgets import CohortBudgets, Reserved
 from hedgerow.simulations.cohort.data import Relabel
+from hedgerow.simulations.cohort.device import kind_told
+from hedgerow.simulations.cohort.mixing import MixingSites
 from hedgerow.simulations.cohort.site_evaluation import SiteEvaluation
-from hedgerow.simulations.cohort.trainer import CohortTrainer
+from hedgerow.simulations.cohort.trainer import CohortTrainer, goes_on_elsewhere
 from hedgerow.simulations.conditions import Conditions
 from hedgerow.simulations.sites import project_place
 from hedgerow.simulations.stage import Stage
@@ -61,17 +63,12 @@ def cohort_rounds(stage: Stage) -> None:
         workers=stage.workers,
         memory=stage.memory,
         path=told[-1]["path"] if told else "",
+        device=kind_told(told[-1]["device"]) if told else stage.device,
         relabelled=_relabelled(stage, sites),
     )
     with contextlib.closing(trainer):
-        if not told:
+        if not told or goes_on_elsewhere(told[-1], trainer.chosen):
             stage.log.append(trainer.chosen)
-        elif told[-1]["path"] != trainer.chosen.path:
-            raise Misconfigured(
-                "E107",
-                f"the run was trained by '{told[-1]['path']}', which cannot be used now: {trainer.chosen.reason}",
-                hint="install what it needs, or start a new run",
-            )
         ended = [event["clock"] for event in before.events() if event.get("clock") is not None]
         _Rounds(stage, run, trainer, sites, clock=ended[-1] if ended else 0.0).go()
 
@@ -95,7 +92,7 @@ class _Rounds:
         self._sites = sites
         self._scenario = stage.scenario
         self._places = {site.index: place for place, site in enumerate(sites)}
-        self._coordinator = Coordinator(job, tell=stage.log.append, save=run.save, state=run.state)
+        self._coordinator = Coordinator(job, tell=stage.log.append, save=run.save, state=run.state, simulated=True)
         self._conditions = Conditions.of(
             stage.scenario,
             len(sites),
@@ -103,7 +100,10 @@ class _Rounds:
             folder=project_place(stage.folder.project),
         )
         self._budgets: CohortBudgets | None = None
+        self._mixing: MixingSites | None = None
         if job.privacy.unit == "record":
+            if trainer.chosen.path == "vmap":
+                self._mixing = MixingSites(stage.task, run.layout, sites)
             path = trainer.chosen.private
             self._budgets = CohortBudgets(stage.folder, job, stage.scenario.seed, path=path)
         self._site_evaluation = SiteEvaluation(stage.task, run, stage.log, sites) if job.evaluate == "sites" else None
@@ -126,7 +126,11 @@ class _Rounds:
                 self._budgets.close()
 
     def _round(self, number: int) -> None:
-        indices = select(self._job.cohort, self._connected(), self._run.draw(number))
+        try:
+            indices = select(self._job.cohort, self._connected(), self._run.draw(number))
+        except Exhausted as absent:  # nobody is asked, and the next round starts where this one ended
+            self._coordinator.void(number, absent, clock=self._clock)
+            return
         self._coordinator.open(number, asked=len(indices))
         started = time.perf_counter()
         state = self._coordinator.state
@@ -134,6 +138,8 @@ class _Rounds:
         asked = sorted(self._places[index] for index in indices)
         answers, taken = self._timed(number, asked)
         codes = {place: "E309" for place, in_time in zip(asked, taken, strict=True) if not in_time}
+        if self._mixing is not None:
+            codes |= self._mixing.found(state.model, [place for place in asked if place not in codes])
         reserved = self._reserve(number, state.model, asked, codes)
         places = [place for place in asked if place not in codes]
         rows, failed = self._trainer.train(state.model, places, round=number)
@@ -186,10 +192,11 @@ class _Rounds:
             # Thousands of sites come and go several times a second: looking once a second is often enough.
             change = max(self._conditions.next_change(self._clock), self._clock + 1.0)
             if change > until:
+                self._clock = until
                 raise Exhausted(
                     "E501",
-                    f"{len(there)} sites are connected, but the quorum is {quorum}, and not enough come within "
-                    f"{self._job.cohort.deadline:g} simulated seconds (until {until:,.0f})",
+                    f"{len(there)} site{' is' if len(there) == 1 else 's are'} connected, but the quorum is {quorum}, "
+                    f"and not enough come within {self._job.cohort.deadline:g} simulated seconds (until {until:,.0f})",
                     hint="raise cohort.deadline or the sites' availability, or lower cohort.quorum",
                 )
             self._clock = change

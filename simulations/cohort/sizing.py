@@ -10,13 +10,17 @@ from torch import nn
 
 from hedgerow.errors import Misconfigured
 from hedgerow.job import Job
-from hedgerow.privacy.restoring import in_mode
+from hedgerow.modes import in_mode
 from hedgerow.simulations.cohort.data import CohortData
+from hedgerow.simulations.cohort.device import CPU, Device
 
 __all__ = ["Footprint", "fitting_workers"]
 
 CACHE = 8 << 20  # bytes that a chunk may work on: a core's share of a last-level cache, roughly
 LEAST, MOST = 4, 100
+MOST_APART = 1024  # on a device of its own: enough to fill it
+SPARE = 4  # copies of what a client works on that may be there at once, temporaries and the allocator's gaps included
+PASSED = 1 << 27  # bytes of a chunk's updates, and of a step's noise, that pass through this machine's memory
 ALONE = 16  # one by one nothing is shared: enough that a thread is not woken for every client
 
 
@@ -61,15 +65,21 @@ class Footprint:
                 hook.remove()
         return cls(parameters=parameters, activations=activations, convolutions=convolutions)
 
-    def chunk(self, job: Job, path: str) -> tuple[int, int]:
-        """Clients in a chunk of a path, and the bytes that it works on."""
+    def chunk(self, job: Job, path: str, device: Device = CPU) -> tuple[int, int]:
+        """Clients in a chunk of a path, and the bytes of this machine that it works on."""
         client = 4 * self.parameters * (3 if job.local.optimizer == "adam" else 2)
         record = self.activations
         if path == "vmap" and job.privacy.unit == "record":
             record = max(record, self.parameters)
         client += 4 * job.local.batch * record
-        clients = ALONE if path == "one-by-one" else max(LEAST, min(MOST, CACHE // max(client, 1)))
-        return clients, client if path == "one-by-one" else clients * client
+        if path == "one-by-one":
+            return ALONE, client
+        if device.apart:
+            passed = max(4 * self.parameters, 1)
+            clients = max(1, min(MOST_APART, PASSED // passed, device.free // (SPARE * max(client, 1))))
+            return clients, 2 * clients * passed
+        clients = max(LEAST, min(MOST, CACHE // max(client, 1)))
+        return clients, clients * client
 
 
 def fitting_workers(wanted: int, *, memory: int | None, rows: int, bytes_a_chunk: int) -> int:

@@ -9,7 +9,7 @@ Where the gradients come from is a `Gradients`: batched products by layers (`lay
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -36,6 +36,13 @@ class Records:
     y: Tensor
     scale: Tensor | None = None
     offset: Tensor | None = None
+
+    def at(self, held: Records) -> Records:
+        """The same records where all of them are `held`: on another device."""
+        if self.scale is None or self.offset is None:
+            return held
+        place = held.x.device
+        return replace(held, scale=self.scale.to(place), offset=self.offset.to(place))
 
     def batch(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Records by row numbers (A, B): x (A, B, …) and y (A, B)."""
@@ -100,6 +107,9 @@ def train_stacked(
     Without `private` a step follows the mean loss of its batch. With it, a step follows the sum of the records'
     gradients, each clipped to length C over all parameters together, plus Gaussian noise of z · C, divided by the
     client's constant denominator (Abadi et al., arXiv 1607.00133, algorithm 1; as `hedgerow.privacy.private_steps`).
+
+    `model` and `records` lie on one device, where everything happens; the schedule is moved there whole, the noise step
+    by step.
     """
     count = batches.rows.shape[1]
     names = gradients.trained
@@ -107,9 +117,10 @@ def train_stacked(
         stepper = Stepper([model[name] for name in names], count, settings, private=private is not None)
         every = {name: value.expand(count, *value.shape) for name, value in model.items()}
         every.update(zip(names, stepper.parameters, strict=True))
-        rows, taken = torch.from_numpy(batches.rows), torch.from_numpy(batches.taken)
+        place = records.x.device
+        rows, taken = torch.from_numpy(batches.rows).to(place), torch.from_numpy(batches.taken).to(place)
         counts = np.maximum(batches.counts, 1) if private is None else private.denominators[None]
-        divisors = torch.from_numpy(np.broadcast_to(counts, batches.counts.shape).astype(np.float32))
+        divisors = torch.from_numpy(np.broadcast_to(counts, batches.counts.shape).astype(np.float32)).to(place)
         for step, (active, width) in enumerate(zip(batches.active, batches.widths, strict=True)):
             current = {name: value[:active] for name, value in every.items()}
             stepper.begin(active)
@@ -137,12 +148,15 @@ def clip_weights(squares: Tensor, batch: Batch, clip: float) -> tuple[Tensor, Te
 
 
 def _add_noise(stepper: Stepper, private: Private, divisors: Tensor) -> None:
-    """Each client's own noise, drawn for all parameters together in the order of the module."""
+    """Each client's own noise, drawn for all parameters together in the order of the module.
+
+    It is drawn on the CPU, whatever the device: a device's own generator has other streams.
+    """
     sizes = [target[0].numel() for target in stepper.targets]
-    noise = torch.empty((len(divisors), sum(sizes)))
+    noise = torch.empty((len(divisors), sum(sizes)), pin_memory=divisors.is_cuda)  # pinned pages move without waiting
     for client, row in enumerate(noise):
         private.noise[client].fill(row)
         row *= private.multipliers[client] * private.clip
-    noise.div_(divisors[:, None])
+    noise = noise.to(divisors.device, non_blocking=True).div_(divisors[:, None])
     for target, part in zip(stepper.targets, torch.split(noise, sizes, dim=1), strict=True):
         target.add_(part.view(target.shape), alpha=stepper.alpha)

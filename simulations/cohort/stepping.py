@@ -17,7 +17,7 @@ __all__ = ["Stepper"]
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8  # torch's defaults for Adam
 
-_memory = threading.local()  # a thread's tables, used again from chunk to chunk: fresh pages cost more than a step
+_memory = threading.local()  # a thread's tables on the CPU, used again from chunk to chunk: fresh pages cost much there
 
 
 class Stepper:
@@ -94,7 +94,10 @@ class Stepper:
             parameter.addcdiv_(velocities[index], spread, value=-settings.lr / (1 - BETA1**number))
 
     def _tables(self, kind: str, count: int, *, zero: bool = False) -> list[Tensor]:
-        tables = []
+        tables: list[Tensor] = []
+        if self._model and self._model[0].device.type != "cpu":  # torch keeps a device's memory from chunk to chunk
+            tables = [value.new_empty((count, *value.shape[1:])) for value in self._model]
+            return [table.zero_() for table in tables] if zero else tables
         kept: dict[tuple[str, int], Tensor] = _memory.__dict__.setdefault("tables", {})
         for index, value in enumerate(self._model):
             table = kept.get((kind, index))

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +18,13 @@ from hedgerow.job import Job
 from hedgerow.privacy import RecordPlan, site_plan
 from hedgerow.simulations.cohort.choosing import choose
 from hedgerow.simulations.cohort.data import CohortData, Relabel
+from hedgerow.simulations.cohort.device import device_of, kind_told
 from hedgerow.simulations.cohort.paths import Chunk
 from hedgerow.simulations.cohort.sizing import fitting_workers
 from hedgerow.task import Site, Task
 from hedgerow.update import Vector
 
-__all__ = ["CohortTrainer", "train_cohort"]
+__all__ = ["CohortTrainer", "goes_on_elsewhere", "train_cohort"]
 
 Rows = np.ndarray
 
@@ -49,11 +51,13 @@ class CohortTrainer:
     Guarantee: a site's update depends on the model, the site, the round and the seed alone, not on who else trains, on
     `workers` (threads; all cores unless said) or on `memory`. Before a faster path is used it is tried on two sites
     beside the one-by-one path, and left where it differs. `path` asks for one (`kernel`, `layers`, `vmap`,
-    `one-by-one`). `relabelled` are hostile sites' labels, by their place in `sites`.
+    `one-by-one`). `device` is `auto` or `cpu`, or `cuda` for PyTorch's current one, which a path is used on that was
+    right there: by one thread, and its last bits may differ from call to call. `relabelled` are hostile sites' labels,
+    by their place in `sites`.
 
     Raises:
-        Misconfigured: E103 for an unknown path or fewer than one worker, E105 if a round's updates do not fit in
-            `memory` bytes.
+        Misconfigured: E103 for an unknown path or device or fewer than one worker, E105 if a round's updates do not fit
+            in `memory` bytes, E107 if PyTorch finds no CUDA device.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class CohortTrainer:
         workers: int | None = None,
         memory: int | None = None,
         path: str = "",
+        device: str = "auto",
         relabelled: Mapping[int, Relabel] | None = None,
     ) -> None:
         if workers is not None and workers < 1:
@@ -77,11 +82,12 @@ class CohortTrainer:
         self._rows = np.empty((0, 0), np.float32)
         self._private = job.privacy.unit == "record"
         self._data = CohortData.of(task, sites, rounds=job.rounds, relabelled=relabelled)
-        choice = choose(job, task, sites, self._data, model=model, seed=seed, wanted=path)
+        choice = choose(job, task, sites, self._data, model=model, seed=seed, wanted=path, device=device_of(device))
         self._path = choice.path
         self._alone = choice.alone
-        self._chunk, bytes_a_chunk = choice.footprint.chunk(job, choice.path.name)
-        wanted = min(workers or _cores(), max(len(self._sites), 1)) if not choice.draws else 1
+        self._chunk, bytes_a_chunk = choice.footprint.chunk(job, choice.path.name, choice.device)
+        single = choice.draws or choice.device.apart  # threads would wait for each other's turn on a device
+        wanted = 1 if single else min(workers or _cores(), max(len(self._sites), 1))
         self.workers = fitting_workers(
             wanted, memory=memory, rows=len(sites) * len(model) * 4, bytes_a_chunk=bytes_a_chunk
         )
@@ -96,7 +102,7 @@ class CohortTrainer:
             difference=choice.difference,
             workers=self.workers,
             chunk=self._chunk,
-            device="cpu",
+            device=choice.device.name,
         )
 
     def plan(self, place: int, round: int) -> RecordPlan:
@@ -209,6 +215,23 @@ class CohortTrainer:
             out[place] = 0.0
         assert set(failed.values()) <= set(CODES)
         return failed
+
+
+def goes_on_elsewhere(told: Mapping[str, Any], chosen: EngineChosen) -> bool:
+    """Whether a run that goes on has another GPU than it told of, which must be told too.
+
+    Raises:
+        Misconfigured: E107 if it was trained by another path or on another kind of device than can be used now.
+    """
+    kind = kind_told(chosen.device)
+    if (told["path"], kind_told(told["device"])) != (chosen.path, kind):
+        raise Misconfigured(
+            "E107",
+            f"the run was trained by '{told['path']}' on {told['device']}, which cannot be used now: {chosen.reason}"
+            f"{'' if kind == kind_told(told['device']) else f' ({chosen.device})'}",
+            hint="install what it needs, or start a new run",
+        )
+    return kind == "cuda" and told["device"] != chosen.device
 
 
 def _cores() -> int:

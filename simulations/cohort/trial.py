@@ -68,17 +68,44 @@ class Trial:
             chunk = replace(chunk, settings=replace(chunk.settings, lr=float(larger)))
         raise Untriable("the updates of the sites that were tried are too small to compare")
 
-    def difference(self, path: Path) -> float:
-        """How far a path's updates are from the expected ones, as a share of their length; inf if not finite."""
-        updates = _updates(path, self.model, self.chunk).astype(np.float64)
-        away = np.linalg.norm(updates - self.expected, axis=1) / np.linalg.norm(self.expected, axis=1)
-        return float(away.max()) if np.isfinite(away).all() else np.inf
+    @property
+    def clients(self) -> int:
+        """How many are tried."""
+        return len(self.chunk.sites)
+
+    def difference(self, path: Path, *, copies: int = 1) -> float:
+        """How far a path's updates are from the expected ones, as a share of their length; inf if not finite.
+
+        Every client is trained `copies` times side by side: what a device does may depend on how much it is given.
+        """
+        updates = _updates(path, self.model, self.chunk if copies == 1 else _repeated(self.chunk, copies))
+        away = [
+            np.linalg.norm(row.astype(np.float64) - expected) / np.linalg.norm(expected)
+            for expected, rows in zip(self.expected, np.split(updates, len(self.expected)), strict=True)
+            for row in rows
+        ]
+        return float(max(away)) if np.isfinite(away).all() else np.inf
 
 
 def _updates(path: Path, model: Vector, chunk: Chunk) -> NDArray[np.float32]:
     out = np.empty((len(chunk.sites), len(model)), np.float32)
     path.train(model, chunk, out)
     return out
+
+
+def _repeated(chunk: Chunk, copies: int) -> Chunk:
+    """The chunk with each client so many times, one beside the other."""
+    places = [place for place in range(len(chunk.sites)) for _ in range(copies)]
+    records = chunk.records
+    if records.scale is not None and records.offset is not None:
+        records = replace(records, scale=records.scale[places], offset=records.offset[places])
+    return replace(
+        chunk,
+        sites=[chunk.sites[place] for place in places],
+        rows=[chunk.rows[place] for place in places],
+        records=records,
+        plans=[chunk.plans[place] for place in places] if chunk.plans else (),
+    )
 
 
 def _chunk(job: Job, sites: Sequence[Site], data: CohortData, size: int, seed: int) -> Chunk:

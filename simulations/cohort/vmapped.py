@@ -23,12 +23,13 @@ class VmappedGradients:
 
     The module must compute a pure function of its parameters and its input: buffers that change, control flow that
     depends on data and dropout raise an error when the first batch is tried. `make` gives every thread a module of its
-    own, since a functional call swaps the parameters inside it.
+    own, since a functional call swaps the parameters inside it; what else the module holds is moved to `place`.
     """
 
-    def __init__(self, make: Callable[[], nn.Module], loss: Loss) -> None:
+    def __init__(self, make: Callable[[], nn.Module], loss: Loss, *, place: torch.device | None = None) -> None:
         self._make = make
         self._loss = loss
+        self._place = torch.device("cpu") if place is None else place
         self._own = threading.local()
         module = make()
         self.trained = tuple(name for name, parameter in module.named_parameters() if parameter.requires_grad)
@@ -54,7 +55,7 @@ class VmappedGradients:
     def _values(self, parameters: Mapping[str, Tensor]) -> tuple[Values, Values]:
         """What each client has of its own, and what all share: frozen parameters and floating-point buffers."""
         if not hasattr(self._own, "module"):
-            self._own.module = self._make().train()
+            self._own.module = self._make().train().to(self._place)
         own = {name: parameters[name] for name in self.trained}
         return own, {name: value[0] for name, value in parameters.items() if name not in own}
 

@@ -10,20 +10,21 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from hedgerow.errors import HedgerowError, Misconfigured, error_of
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
-from hedgerow.settings import Scalar, nearest
+from hedgerow.settings import Scalar, Settings, nearest
 
-__all__ = ["Cell", "Grid", "cell_words", "cells", "checked_grid", "in_cell", "scalar_text"]
+__all__ = ["Cell", "Grid", "base", "cell_words", "cells", "checked_grid", "in_cell", "scalar_text"]
 
 MOST_RUNS = 10_000
 LONGEST_NAME = 80
 UNFIT = re.compile(r"[^\w.-]+")
 
 Grid: TypeAlias = Mapping[str, tuple[Scalar, ...]]
+S = TypeVar("S", bound=Settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,41 @@ def checked_grid(grid: Mapping[str, Iterable[Scalar]]) -> dict[str, tuple[Scalar
                 raise Misconfigured("E105", f"'{key}' has the value {scalar_text(value)} twice", place=key)
         checked[key] = values
     return checked
+
+
+def base(settings: S, overrides: Mapping[str, Scalar], grid: Grid) -> S:
+    """The job or scenario that the cells of a sweep differ from: `settings` with `overrides`.
+
+    Where these contradict each other, but not beside the swept values, those of a cell stand in for what is swept:
+    every cell states them again, so only what the cells are is judged.
+
+    Raises:
+        Misconfigured: E101–E106 as `override`; with the first cell as the place where it is the cell that cannot be.
+
+    >>> hostile = base(Scenario(), {"attack": "sign-flip"}, {"attackers": (1, 2)})
+    >>> hostile.attack, hostile.attackers
+    ('sign-flip', 1)
+    """
+    try:
+        return settings.override(overrides)
+    except Misconfigured as error:
+        refused = error
+    kept = {key: value for key, value in {**settings.flat(), **overrides}.items() if key not in grid}
+    swept = {key: values for key, values in grid.items() if key in settings.keys()}
+    usable: list[S] = []
+    failures: list[HedgerowError] = []
+    for values in itertools.islice(itertools.product(*swept.values()), MOST_RUNS):
+        own = dict(zip(swept, values, strict=True))
+        try:
+            usable.append(settings.override({**overrides, **own, **_implied(own)}))
+        except Misconfigured as error:
+            failures.append(in_cell(error, cell_words(own)) if error.message != refused.message else refused)
+            continue
+        if kept.items() <= usable[-1].flat().items():  # not a cell that takes something away from the others
+            return usable[-1]
+    if usable:
+        return usable[0]
+    raise failures[0]
 
 
 def cells(job: Job, scenario: Scenario, grid: Grid, seeds: int) -> tuple[Cell, ...]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from hedgerow.report.sweeprows import Spread, SweepRow, SweepRun, SweepSummary, read_run, sweep_rows
+from hedgerow.report.sweeprows import SPENT, Spread, SweepRow, SweepRun, SweepSummary, read_run, sweep_rows
 from hedgerow.run import Run
 from hedgerow.settings import Scalar
 from hedgerow.simulations.sweeps.cells import Cell, cell_words
@@ -144,6 +144,6 @@ def _line(row: SweepRow) -> str:
         result = f"{metric} {row.result.mean:.4g}"
         result += f" ± {row.result.sd:.2g} (n = {row.result.count})" if row.result.sd is not None else ""
         words.append(result)
-    words += [f"ε {row.epsilon:.3g}"] if row.epsilon is not None else []
+    words += [f"{SPENT} {row.epsilon:.3g}"] if row.epsilon is not None else []
     words += [f"{len(row.failed)} failed"] if row.failed else []
     return "  ".join(words)

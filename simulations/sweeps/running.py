@@ -18,9 +18,10 @@ from hedgerow.report.template import need_jinja2
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.settings import Scalar
-from hedgerow.simulations.conditions import need_clock
+from hedgerow.simulations.conditions import Conditions, need_clock
 from hedgerow.simulations.engine import engine_of, resume, simulate
-from hedgerow.simulations.sites import prepare
+from hedgerow.simulations.fitting import refuse_misfit
+from hedgerow.simulations.sites import prepare, project_place
 from hedgerow.simulations.sweeps.cells import Cell, checked_grid, in_cell
 from hedgerow.simulations.sweeps.folder import SweepFolder
 from hedgerow.simulations.sweeps.result import Sweep, read_cell
@@ -118,9 +119,9 @@ def sweep(
         project=project,
         command=command,
     )
-    _refuse_unusable(planned, planned.cells, task)
-    folder = planned.write(Path(runs), name)
     means = _Means(workers=workers, memory=memory, address=address, listeners=listeners)
+    _refuse_unusable(planned, planned.cells, task, means)
+    folder = planned.write(Path(runs), name)
     with folder.lock():
         return _through(folder, task, means, told, run_command)
 
@@ -147,7 +148,7 @@ def resume_sweep(
     with folder.lock():
         for cell in folder.cells:
             _refuse_another_run(folder, cell)
-        _refuse_unusable(folder, (cell for cell in folder.cells if not _started(folder, cell)), task)
+        _refuse_unusable(folder, (cell for cell in folder.cells if not _started(folder, cell)), task, means)
         return _through(folder, task, means, told, run_command)
 
 
@@ -219,13 +220,18 @@ def _draw_anyway(folder: SweepFolder) -> None:
         return
 
 
-def _refuse_unusable(folder: SweepFolder, chosen: Iterable[Cell], task: Task) -> None:
-    """Everything that `hedgerow check` would call an error, for each cell, before the first one runs."""
+def _refuse_unusable(folder: SweepFolder, chosen: Iterable[Cell], task: Task, means: _Means) -> None:
+    """Everything that would keep a cell from starting, before the first one runs."""
+    engine, place = engine_of(folder.engine), project_place(folder.project)
     for cell in chosen:
         try:
-            need_clock(cell.scenario, engine_of(folder.engine))
-            prepared, _, sites = prepare(task, cell.scenario)
+            need_clock(cell.scenario, engine)
+            prepared, scenario, sites = prepare(task, cell.scenario)
+            if engine == "cohort":
+                Conditions.of(scenario, len(sites), names=[site.name for site in sites], folder=place)
             refuse_errors(check_job(cell.job, prepared, sites))
+            if engine == "cohort" and cell.seed == folder.scenario.seed:  # with another seed it fits just as well
+                refuse_misfit(cell.job, prepared, sites, seed=cell.seed, workers=means.workers, memory=means.memory)
         except HedgerowError as error:
             raise in_cell(error, cell.words) from None
 

@@ -29,8 +29,8 @@ from hedgerow.update import Layout, Vector
 
 __all__ = ["Checkpoint", "Checkpoints"]
 
-FIRST_SCHEMA = 1  # all in one object, `manifest.json`: still read, and replaced by the first save
 SCHEMA = 2
+EARLIER = "manifest.json"  # where schema 1 had it, all in one object: a run with this alone is not gone on with
 SHA256 = re.compile("[0-9a-f]{64}")
 KEPT_BYTES = 1 << 30  # older models beyond this are deleted; the first, the last three and the manifest stay
 
@@ -85,7 +85,6 @@ class Checkpoints:
         self._path = path
         self._models = path / "models"
         self._manifest = path / "manifest.jsonl"
-        self._first_manifest = path / "manifest.json"
         self._durable = durable
         self._memory: _Memory | None = None
 
@@ -158,24 +157,21 @@ class Checkpoints:
     def _read(self) -> _Manifest | None:
         """The manifest; `None` before the first checkpoint."""
         foreign, manifest = False, None
-        path = self._manifest if self._manifest.exists() else self._first_manifest
-        if not path.exists():
-            return None
         try:
-            if path == self._first_manifest:
-                header, rest = json.loads(path.read_bytes()), b""
-                lines = header["rounds"]
-            else:
-                first, *others, rest = path.read_bytes().split(b"\n")
-                header, lines = json.loads(first), [json.loads(line) for line in others]
-            foreign = header["schema_version"] not in (FIRST_SCHEMA, SCHEMA)
-            manifest = None if foreign else _understood(header, lines, whole=path == self._manifest and not rest)
+            first, *others, rest = self._manifest.read_bytes().split(b"\n")
+            header, lines = json.loads(first), [json.loads(line) for line in others]
+            foreign = header["schema_version"] != SCHEMA
+            manifest = None if foreign else _understood(header, lines, whole=not rest)
+        except FileNotFoundError:
+            if not (self._path / EARLIER).exists():
+                return None
+            foreign = True
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            foreign = False
+            pass  # said below
         if foreign:
             raise Misconfigured("E113", "the run was written by another version of Hedgerow", place=str(self._path))
         if manifest is None:
-            raise Tampered("E401", f"{path.name} cannot be read", place=str(self._path))
+            raise Tampered("E401", f"{self._manifest.name} cannot be read", place=str(self._path))
         return manifest
 
     def _write_last(self, layout: Layout, memory: _Memory) -> None:
@@ -193,7 +189,6 @@ class Checkpoints:
             header = {"schema_version": SCHEMA, "names": layout.names, "shapes": layout.shapes}
             lines = [json.dumps(header).encode() + b"\n", *map(_line, memory.entries)]
             write_whole(self._manifest, b"".join(lines), durable=self._durable)
-            self._first_manifest.unlink(missing_ok=True)
             memory.layout = layout
         memory.stamp = _stamp(self._manifest)
 

@@ -69,10 +69,10 @@ def _sizes(facts: Sequence[SiteFacts], delta: float | None) -> Iterator[Finding]
     single = [site.name for site in facts if site.records == 1]
     hint = "leave such sites out, or merge them with others"
     if empty:
-        what = f"{some(empty)} {_has(empty)} no training records"
+        what = f"{_have(empty)} no training records"
         yield Finding(level="error", code="E125", message=what, hint=hint)
     if single:
-        what = f"{some(single)} {_has(single)} a single training record"
+        what = f"{_have(single)} a single training record"
         why = "" if delta is None else ", whose update would be the noise that hides that record"
         yield Finding(level="warning" if delta is None else "error", code="E125", message=what + why, hint=hint)
     if delta is not None:
@@ -90,7 +90,7 @@ def _shapes(facts: Sequence[SiteFacts]) -> Iterator[Finding]:
         usual = counts.most_common(1)[0][0]
         other = [site for site in facts if any(shape != usual for shape in site.shapes)]
         odd = next(shape for shape in other[0].shapes if shape != usual)
-        what = f"{some([site.name for site in other], other[0].name)} {_has(other)} records of shape {odd}"
+        what = f"{_have([site.name for site in other])} records of shape {odd}"
         hint = "prepare the records in the same way at every site"
         yield Finding(level="error", code="E126", message=f"{what}, the others of shape {usual}", hint=hint)
 
@@ -98,7 +98,7 @@ def _shapes(facts: Sequence[SiteFacts]) -> Iterator[Finding]:
 def _values(facts: Sequence[SiteFacts]) -> Iterator[Finding]:
     names = [site.name for site in facts if not site.finite]
     if names:
-        what = f"{some(names)} {_has(names)} NaN or infinite values"
+        what = f"{_have(names)} NaN or infinite values"
         yield Finding(level="error", code="E123", message=what, hint="fill or leave out such records in data(site)")
 
 
@@ -119,7 +119,7 @@ def _outputs(task: Task, sample: Split) -> int | Finding:
         return Finding(level="error", code="E126", message=message, hint="fit the first layer to the records")
     if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or len(logits) != len(sample):
         got = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        message = f"the model returned {got} for {len(sample)} record(s)"
+        message = f"the model returned {got} for {_records(len(sample))}"
         return Finding(level="error", code="E126", message=message, hint="return logits of shape (records, classes)")
     return int(logits.shape[1])
 
@@ -128,7 +128,7 @@ def _labels(task: Task, facts: Sequence[SiteFacts], shown: Sequence[SiteFacts], 
     beyond = [site for site in shown if any(not 0 <= label < outputs for label in site.all_labels)]
     if beyond:
         label = next(label for label in beyond[0].all_labels if not 0 <= label < outputs)
-        what = f"{some([site.name for site in beyond], beyond[0].name)} {_has(beyond)} labels such as {label}"
+        what = f"{_have([site.name for site in beyond])} labels such as {label}"
         hint = f"number the labels from 0 to {outputs - 1}, or give the model more outputs"
         yield Finding(level="error", code="E124", message=f"{what}, but the model has {outputs} outputs", hint=hint)
     if task.labels and len(task.labels) != outputs:
@@ -137,11 +137,12 @@ def _labels(task: Task, facts: Sequence[SiteFacts], shown: Sequence[SiteFacts], 
     seen = {label for site in facts for label in site.labels}
     absent = [_label(task, label) for label in range(outputs) if label not in seen]
     if absent:
-        what = f"no site has a training record labelled {some(absent, noun='labels')}"
+        of = {1: "the label ", 2: "the labels "}.get(len(absent), "")
+        what = f"no site has a training record of {of}{some(absent, noun='labels')}"
         yield Finding(level="warning", code="E124", message=what, hint="the model cannot learn it")
     alone = [site.name for site in facts if len(site.labels) == 1]
     if alone:
-        yield Finding(level="note", message=f"{some(alone)} {_has(alone)} records of one label only")
+        yield Finding(level="note", message=f"{_have(alone)} records of one label only")
 
 
 def _label(task: Task, label: int) -> str:
@@ -170,10 +171,20 @@ def _copies(facts: Sequence[SiteFacts]) -> Iterator[Finding]:
     if len(again):
         copies = len(np.unique(hashes[order][again]))
         one, other = facts[owners[order[again[0]]]].name, facts[owners[order[again[0] + 1]]].name
-        what = f"{copies} record(s) occur at more than one site, for example at '{one}' and '{other}'"
+        verb = "occurs" if copies == 1 else "occur"
+        what = f"{_records(copies)} {verb} at more than one site, for example at '{one}' and '{other}'"
         hint = "each site's ε protects its own copy: for one person at two sites they add up; remove the copies"
         yield Finding(level="warning", code="E127", message=what, hint=hint)
 
 
-def _has(those: Sequence[object]) -> str:
-    return "has" if len(those) == 1 else "have"
+def _have(names: Sequence[str]) -> str:
+    """The sites and their verb.
+
+    >>> _have(["a"]), _have(["a", "b"]), _have(["a", "b", "c"])
+    ("'a' has", "'a' and 'b' have", "3 sites, for example 'a', have")
+    """
+    return f"{some(names)}{',' if len(names) > 2 else ''} {'has' if len(names) == 1 else 'have'}"
+
+
+def _records(count: int) -> str:
+    return "1 record" if count == 1 else f"{count:,} records"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hedgerow.events import Evaluated
+from hedgerow.modes import in_mode
 from hedgerow.task import Split, Task
 from hedgerow.wilson import wilson
 
@@ -28,20 +29,13 @@ def evaluate(task: Task, model: torch.nn.Module, records: Split, *, round: int) 
 
     if not len(records):
         return evaluated(round=round, where="server", records=0, metrics={})
-    training = [layer for layer in model.modules() if layer.training]
-    if training:
-        model.eval()
-    try:
-        with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(records.x))
-            y = torch.from_numpy(np.ascontiguousarray(records.y))
-            parts = [model(x[start : start + BATCH]) for start in range(0, len(y), BATCH)]
-            logits = parts[0] if len(parts) == 1 else torch.cat(parts)
-            metrics = {name: float(value) for name, value in task.metrics(logits, y).items()}
-            metrics["loss"] = float(task.loss(logits, y).double().mean())
-    finally:
-        for layer in training:
-            layer.training = True
+    with in_mode(model, training=False), torch.inference_mode():
+        x = torch.from_numpy(np.ascontiguousarray(records.x))
+        y = torch.from_numpy(np.ascontiguousarray(records.y))
+        parts = [model(x[start : start + BATCH]) for start in range(0, len(y), BATCH)]
+        logits = parts[0] if len(parts) == 1 else torch.cat(parts)
+        metrics = {name: float(value) for name, value in task.metrics(logits, y).items()}
+        metrics["loss"] = float(task.loss(logits, y).double().mean())
     return evaluated(round=round, where="server", records=len(records), metrics=metrics)
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "Event",
     "GateChecked",
     "LeakageMeasured",
+    "LeakageStarted",
     "Listener",
     "RoundClosed",
     "RoundStarted",
@@ -189,6 +190,14 @@ class BudgetsSpent(Event):
 
     round: int
     epsilon: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeakageStarted(Event):
+    """The rounds are over, and the final model is attacked with the training records of these sites."""
+
+    sites: int
+    records: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,9 @@ class Progress:
         elif kind == "round-voided":
             self._reach(event)
             self._tell_void(event)
+        elif kind == "leakage-started":
+            self._end_of_rounds()
+            self._measuring(event)
         elif kind == "leakage-measured" and event["result"]["scope"] == "all sites":
             self._end_of_rounds()
             self._screen.print(_leakage(event["result"]))
@@ -178,6 +181,14 @@ class Progress:
         """What follows the rounds has begun, after the last one or because the run was stopped."""
         self._tell_held()
         self._rounds = 0
+
+    def _measuring(self, event: Event) -> None:
+        """What takes time now: on a terminal until the next line, elsewhere as a line that stays."""
+        words = f"measuring membership inference on {event['records']:,} records of {event['sites']:,} sites"
+        if self._screen.live:
+            self._screen.show(lambda: [(10, words)])
+        else:
+            self._screen.print(words)
 
     def _status(self) -> list[tuple[int, str]]:
         """The words of the status line, the number first that says how much they matter."""

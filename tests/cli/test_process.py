@@ -45,6 +45,18 @@ def test_ctrl_c_keeps_the_checkpoint_and_resume_ends_with_the_same_model(
         assert resumed[key] == whole[key]
 
 
+def test_ctrl_c_after_the_measurement_tells_where_the_finished_run_s_report_is(hedgerow: Any, project: Any) -> None:
+    project()
+    code, _, err = stopped(["sim", "tiny"], "membership inference", 1)
+    (run,) = hedgerow("ls", "--json").data["runs"]
+    assert run["status"] == "finished" and Path(run["folder"], "report.html").exists()
+    if code:  # 0 where the run was through before the signal came
+        assert (code, err) == (
+            130,
+            f"E901 interrupted\n  the run had finished; its report is {Path(run['folder'], 'report.html')}\n",
+        )
+
+
 def test_ctrl_c_under_json_is_one_envelope(project: Any) -> None:
     project(code="print('started', flush=True)\n", replace={"rounds = 3": "rounds = 4000"})
     process = subprocess.Popen(

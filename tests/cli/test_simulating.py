@@ -94,13 +94,14 @@ def test_the_means_reach_the_engine_and_the_command(
     hedgerow: Any, project: Any, asked_for: list[dict[str, Any]]
 ) -> None:
     project()
-    words = ("--engine", "cohort", "--sites", "4", "--workers", "2", "--memory", "1.5GB")
+    words = ("--engine", "cohort", "--sites", "4", "--workers", "2", "--memory", "1.5GB", "--device", "cpu")
     run = hedgerow("sim", "tiny", *words, "-c", "rounds=1", "--json").data
     hedgerow("resume", run["run"], "--workers", "1", "--memory", "64MiB", "--json")
     simulated, resumed = asked_for
     found = [(named["workers"], named["memory"], named["address"]) for named in asked_for]
     assert found == [(2, 1_500_000_000, None), (1, 64 * 2**20, None)]
     assert (simulated["engine"], simulated["scenario"].sites, run["engine"]) == ("cohort", 4, "cohort")
+    assert simulated["device"] == "cpu"
     assert simulated["command"] == f"hedgerow sim tiny {' '.join(words)} -c rounds=1"
 
 
@@ -126,6 +127,10 @@ def test_an_address_goes_to_ray(project: Any, monkeypatch: pytest.MonkeyPatch) -
         (["--memory", "4 bananas"], "E103", "--memory"),
         (["--address", "head:6379"], "E105", "--address"),
         (["--address", "head:6379", "--engine", "in-process"], "E105", "--address"),
+        (["--device", "gpu"], "E103", "--device"),
+        (["--device", "cuda", "--seeds", "2"], "E105", "--device"),
+        (["--device", "cuda", "--sweep", "local.lr=0.1,0.2"], "E105", "--device"),
+        (["--device", "cpu", "--engine", "in-process"], "E105", "device"),
         (["--sites", "0"], "E103", "--sites"),
         (["--sites", "3", "-s", "sites=5"], "E105", "--sites"),
     ],
@@ -362,6 +367,7 @@ def test_another_flower_app_takes_its_own_settings_and_a_number_of_sites(hedgero
         (["--sweep", "rounds=1,2"], "E105", "leave it out"),
         (["--workers", "2"], "E105", "leave it out"),
         (["--memory", "1GB"], "E105", "leave it out"),
+        (["--device", "cpu"], "E105", "leave it out"),
     ],
 )
 def test_what_another_flower_app_cannot_take_is_refused(

@@ -228,3 +228,27 @@ def test_nothing_is_set_beside_a_sweep(hedgerow: Any, interrupted: str) -> None:
     assert hedgerow("report", cell, "--json").data["run"] == "rule-krum_seed-0"
     listed = hedgerow("ls", "--runs", f"runs/{interrupted}/cells", "--json").data["runs"]
     assert [run["run"] for run in listed] == ["rule-krum_seed-0", "rule-median_seed-0", "rule-median_seed-1"]
+
+
+def test_only_the_cells_are_judged_not_what_they_are_made_from(hedgerow: Any, public: Any) -> None:
+    public()
+    data = hedgerow(
+        "sim", "tiny", "-c", "rounds=1", "-s", "attack=sign-flip", "--sweep", "attackers=1,2", "--json"
+    ).data
+    assert [cell["settings"] for cell in data["cells"]] == [{"attackers": 1}, {"attackers": 2}]
+    assert all(cell["seeds"] == 1 for cell in data["cells"])
+
+
+@pytest.mark.parametrize("values", ["1,20", "20,1", "20,30"])
+def test_a_cell_that_cannot_be_is_named_before_anything_runs(values: str, hedgerow: Any, public: Any) -> None:
+    public()
+    error = hedgerow("sim", "tiny", "-s", "attack=sign-flip", "--sweep", f"attackers={values}", "--json").error
+    assert error["code"] == "E105" and error["place"].startswith("--sweep, cell attackers=20")
+    assert not Path("runs").exists()
+
+
+def test_the_table_calls_an_epsilon_by_its_sign(hedgerow: Any, project: Any) -> None:
+    project()
+    lines = hedgerow("sim", "tiny", "-c", "rounds=1", "--sweep", "privacy.epsilon=1,3").out.splitlines()
+    (head,) = [line for line in lines if line.startswith("ε")]
+    assert re.split(r"  +", head) == ["ε", "seeds", "accuracy", "ε spent"]

@@ -41,7 +41,7 @@ def test_a_number_makes_lines_one_for_each_other_combination() -> None:
     assert len(re.findall(r'<path [^>]*class="line ', chart.svg)) == 2
     assert chart.svg.count("<circle") == chart.svg.count('class="whisker') == 6
     assert chart.legend == (("s0", "rule median"), ("s1", "rule krum"))
-    assert "privacy.epsilon</text>" in chart.svg and "logarithmic" not in chart.caption
+    assert ">ε</text>" in chart.svg and "logarithmic" not in chart.caption
 
 
 def test_a_wide_range_is_drawn_on_a_logarithmic_axis() -> None:

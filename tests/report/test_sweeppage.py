@@ -220,3 +220,10 @@ def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Misconfigured) as caught:
         template("sweep.html.j2")
     assert caught.value.code == "E107"
+
+
+def test_a_swept_epsilon_stands_by_its_sign_beside_what_was_spent(tmp_path: Path) -> None:
+    source = page(tmp_path, runs()).source
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", source)
+    assert heads[:2] == ["ε", "rule"] and heads.count("ε spent") == 2  # of the cells, and of every run
+    assert "epsilon" not in heads and "highest ε" not in source

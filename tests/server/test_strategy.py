@@ -356,10 +356,40 @@ def unit_update_of_ten(node: int, number: int, model: np.ndarray) -> RecordDict:
     return reply_content(np.full(SIZE, node, np.float32), site=f"ward-{node}")
 
 
-def test_too_few_connected_sites_are_an_error_after_the_deadline(job: MakeJob) -> None:
+def test_too_few_connected_sites_three_rounds_in_a_row_are_an_error(job: MakeJob) -> None:
+    events: list[Event] = []
+    agreed = job(rounds=9, cohort__quorum=5, cohort__deadline=0.01)
     with pytest.raises(Exhausted) as caught:
-        run(Strategy(job(cohort__quorum=5, cohort__deadline=0.01)), answering(unit_update), nodes=4)
+        run(Strategy(agreed, tell=events.append), answering(unit_update), nodes=4)
+    assert [event.round for event in kinds(events, "RoundVoided")] == [1, 2, 3]
     assert caught.value.code == "E501" and "4 sites are connected" in caught.value.message
+
+
+def test_a_round_with_too_few_connected_sites_is_void_and_the_next_one_asks_again(job: MakeJob) -> None:
+    """As in a simulation: nobody is asked, the cause is told, and the run goes on when they are back."""
+    events: list[Event] = []
+
+    class Leaving(PolicyGrid):
+        """Half of the nodes are away in the rounds 1, 3 and 4."""
+
+        def get_node_ids(self) -> list[int]:
+            nodes = sorted(self.inner.get_node_ids())
+            return nodes[:2] if len(kinds(events, "RoundStarted")) in (0, 2, 3) else nodes
+
+    strategy = Strategy(job(rounds=5, cohort__quorum=4, cohort__deadline=0.01), tell=events.append)
+    server = ServerApp()
+
+    @server.main()
+    def main(grid: Grid, context: Context) -> None:
+        strategy.start(Leaving(grid), record(MODEL))
+
+    run_simulation(server, answering(unit_update), 4)
+    assert [(event.round, event.code, event.rejected) for event in kinds(events, "RoundVoided")] == [
+        (number, "E501", []) for number in (1, 3, 4)
+    ]
+    assert "2 sites are connected, but the quorum is 4" in kinds(events, "RoundVoided")[0].reason
+    assert [event.asked for event in kinds(events, "RoundStarted")] == [0, 4, 0, 0, 4]
+    assert [event.round for event in kinds(events, "RoundClosed")] == [2, 5]
 
 
 def test_a_refusal_does_not_start_the_grace(job: MakeJob) -> None:

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from tests.simulations.halves import Halves
 
 import hedgerow.checkpoints
 import hedgerow.disk
 import hedgerow.runs
 import hedgerow.server.framing
-from hedgerow import Aggregate, Cohort, Data, Job, Leakage, Privacy, Run, Scenario, Secure, Server, Site, Split, Task
+from hedgerow import Aggregate, Cohort, Job, Leakage, Privacy, Run, Scenario, Secure, Server
 from hedgerow.errors import Exhausted, Misconfigured, Tampered
 from hedgerow.eventlog import EventLog
 from hedgerow.privacy import Ledger
@@ -33,31 +33,7 @@ JOB = Job(
     secure=Secure(mode="off"),
 )
 SCENARIO = Scenario(sites=SITES, seed=3)
-
-
 RESUMED = {("run-resumed", None, None)}
-
-
-class Halves(Task):
-    """Points in the plane, told apart by their first coordinate; 30 at each site."""
-
-    name = "halves"
-    labels = ("left", "right")
-
-    def model(self) -> torch.nn.Module:
-        return torch.nn.Linear(2, 2)
-
-    def data(self, site: Site) -> Data:
-        return Data(draw(site.index, 30), draw(100 + site.index, 0))
-
-    def held_out(self) -> Split:
-        return draw(999, 40)
-
-
-def draw(seed: int, n: int) -> Split:
-    x = np.random.default_rng(seed).standard_normal((n, 2)).astype(np.float32)
-    return Split(x, (x[:, 0] > 0).astype(np.int64))
-
 
 # What makes a run durable: each of these is a place where a kill may fall.
 STEPS: Mapping[str, tuple[Any, str]] = {

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["RUNS", "resume_command", "resume_new"]
+__all__ = ["RUNS", "resume_command", "resume_new", "resume_words"]
 
 RUNS = Path("runs")
 
@@ -19,15 +19,36 @@ def resume_command(runs: Path, name: str) -> str:
     return shlex.join(words + (["--runs", str(runs)] if runs != RUNS else []))
 
 
+def resume_words(runs: Path, name: str) -> str:
+    """What to do after an interruption, in words."""
+    return f"what was finished is kept; go on with: {resume_command(runs, name)}"
+
+
 def resume_new(runs: Path) -> Callable[[], str]:
-    """The command that goes on with the run or sweep that is made from now on; empty if none is."""
+    """What to do about the run or sweep that is made from now on, in words; empty if none is."""
     before = _names(runs)
 
-    def command() -> str:
+    def words() -> str:
         made = sorted(_names(runs) - before)
-        return resume_command(runs, made[-1]) if made else ""
+        if not made:
+            return ""
+        return _report_words(runs / made[-1]) or resume_words(runs, made[-1])
 
-    return command
+    return words
+
+
+def _report_words(path: Path) -> str:
+    """Where the report is of a run with which nothing is left to do; empty for any other, sweeps and demos included."""
+    from hedgerow.cli.demo import DEMO
+    from hedgerow.errors import HedgerowError
+    from hedgerow.run import Run
+
+    try:
+        run = Run(path)
+        over = run.status == "finished" and run.report.exists() and run.folder.project != DEMO
+    except HedgerowError:
+        return ""
+    return f"the run had finished; its report is {run.report}" if over else ""
 
 
 def _names(runs: Path) -> set[str]:

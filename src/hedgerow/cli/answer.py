@@ -49,8 +49,8 @@ class Failed(Exception):
 def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: Callable[[], str] = str) -> None:
     """Do a verb's work and print its answer; `work` returns the envelope's data and the words.
 
-    With JSON, whatever else is printed meanwhile, also by a project's own code, goes to stderr. `again` gives the
-    command that goes on after an interruption, empty where there is none. If the work fails, exits with the error's
+    With JSON, whatever else is printed meanwhile, also by a project's own code, goes to stderr. `again` says how to go
+    on after an interruption, empty where there is nothing to go on with. If the work fails, exits with the error's
     code.
     """
     try:
@@ -71,9 +71,7 @@ def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: Callab
     except HedgerowError as error:
         fail(as_json, error.code, error.message, place=error.place, hint=error.hint, exit_code=error.exit_code)
     except KeyboardInterrupt:
-        command = again()
-        hint = f"what was finished is kept; go on with: {command}" if command else ""
-        fail(as_json, "E901", CODES["E901"], hint=hint, exit_code=INTERRUPTED)
+        fail(as_json, "E901", CODES["E901"], hint=again(), exit_code=INTERRUPTED)
     except (Exception, SystemExit) as error:
         lacking = missing_extra(error)
         if lacking is not None:

@@ -7,6 +7,7 @@ import typer
 
 __all__ = [
     "Address",
+    "Device",
     "Engine",
     "JobWords",
     "Json",
@@ -48,6 +49,15 @@ Memory = Annotated[
 ]
 Address = Annotated[
     str, typer.Option("--address", metavar="HOST:PORT", help="The Ray cluster for engine 'ray'.", show_default=False)
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where sites are trained: 'cpu', which 'auto' always is, or 'cuda' (engine 'cohort').",
+        show_default=False,
+    ),
 ]
 ProjectPath = Annotated[Path, typer.Argument(metavar="[PATH]", hidden=True)]
 RunName = Annotated[str, typer.Argument(metavar="[RUN]", hidden=True)]

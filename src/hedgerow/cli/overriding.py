@@ -9,7 +9,7 @@ from hedgerow.errors import Misconfigured
 from hedgerow.scenario import Scenario
 from hedgerow.settings import Scalar, Settings, parse_overrides
 
-__all__ = ["at_option", "command", "memory_bytes", "overridden", "read_words", "scenario_of"]
+__all__ = ["at_option", "command", "memory_bytes", "overridden", "read_words", "scenario_of", "scenario_words"]
 
 S = TypeVar("S", bound=Settings)
 
@@ -46,9 +46,21 @@ def scenario_of(scenario: Scenario, words: str, sites: int | None) -> Scenario:
     Raises:
         Misconfigured: E101–E106, with the option as the place; E105 if the two options state different numbers.
     """
+    return _changed(scenario, *scenario_words(words, sites))
+
+
+def scenario_words(words: str, sites: int | None) -> tuple[str, dict[str, Scalar]]:
+    """What to call the options `-s` and `--sites` as a place, and their overrides together.
+
+    Raises:
+        Misconfigured: E102 if they cannot be read, E105 if they state different numbers.
+
+    >>> scenario_words("seed=7", 20)
+    ('-s and --sites', {'seed': 7, 'sites': 20})
+    """
     overrides = read_words("-s", words)
     if sites is None:
-        return _changed(scenario, "-s", overrides)
+        return "-s", overrides
     if overrides.get("sites", sites) != sites:
         raise Misconfigured(
             "E105",
@@ -56,7 +68,7 @@ def scenario_of(scenario: Scenario, words: str, sites: int | None) -> Scenario:
             place="--sites",
             hint="write one of them",
         )
-    return _changed(scenario, "-s and --sites" if words else "--sites", {**overrides, "sites": sites})
+    return "-s and --sites" if words else "--sites", {**overrides, "sites": sites}
 
 
 def memory_bytes(text: str) -> int | None:

@@ -66,6 +66,7 @@ class Asked:
     sites: int | None = None
     seeds: int = 1
     sweeps: tuple[str, ...] = ()
+    device: str = "auto"
     means: Means = Means()
     config: str = ""
     scenario: str = ""
@@ -81,6 +82,7 @@ class Asked:
             ("--workers", self.means.workers),
             ("--memory", self.means.memory),
             ("--address", self.means.address),
+            ("--device", "" if self.device == "auto" else self.device),
         ]
         return command("sim", str(self.path), self.config, self.scenario, options)
 
@@ -88,8 +90,10 @@ class Asked:
         """Say what cannot be, before anything is written.
 
         Raises:
-            Misconfigured: E103 for another engine, and as `Means`.
+            Misconfigured: E103 for another engine or device, E105 for a sweep on a GPU, whose folder does not keep it,
+                E107 for a device that is not there, and as `Means`.
         """
+        from hedgerow.simulations.cohort.device import device_of
         from hedgerow.simulations.engine import ENGINES
 
         engines = ["auto", *(name for name in ENGINES if name != "local")]
@@ -99,6 +103,13 @@ class Asked:
             hint = f"did you mean '{near[0]}'?" if near else "the engines are " + ", ".join(engines)
             hint = "real servers are started by: hedgerow local" if local else hint
             raise Misconfigured("E103", f"unknown engine '{self.engine}'", place="--engine", hint=hint)
+        if self.device == "cuda" and (self.sweeps or self.seeds != 1):
+            hint = "leave it out, or start the runs one by one"
+            raise Misconfigured("E105", "the runs of a sweep train on the CPU", place="--device", hint=hint)
+        try:
+            device_of(self.device)
+        except Misconfigured as error:
+            raise Misconfigured(error.code, error.message, place="--device", hint=error.hint) from None
         self.means.refuse_wrong(self.engine)
 
 
@@ -124,6 +135,7 @@ def simulate_project(asked: Asked, runs: Path, *, quiet: bool) -> tuple[Mapping[
             workers=asked.means.workers,
             memory=asked.means.memory_bytes,
             address=asked.means.address or None,
+            device=asked.device,
             runs=runs,
             listeners=_listeners(quiet),
             project=str(project.folder),
@@ -231,7 +243,12 @@ def _foreign(project: Project, asked: Asked) -> tuple[Mapping[str, Any], str]:
             place="--engine",
             hint="leave --engine out, or use flwr run",
         )
-    for option, value in (("--workers", asked.means.workers), ("--memory", asked.means.memory)):
+    device = "" if asked.device == "auto" else asked.device
+    for option, value in (
+        ("--workers", asked.means.workers),
+        ("--memory", asked.means.memory),
+        ("--device", device),
+    ):
         if value:
             hint = "leave it out"
             raise Misconfigured("E105", f"{option} means nothing to another Flower app", place=option, hint=hint)

@@ -9,12 +9,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hedgerow.cli.again import resume_command
 from hedgerow.cli.answer import Failed
 from hedgerow.cli.outcome import closing_words
-from hedgerow.cli.overriding import at_option, command, overridden, read_words, scenario_of
+from hedgerow.cli.overriding import at_option, command, read_words, scenario_words
 from hedgerow.cli.simulating import Asked, Means, task_of
 from hedgerow.cli.sitelog import failures_once
 from hedgerow.cli.sweeplines import SweepLines, table_lines
@@ -22,11 +22,13 @@ from hedgerow.errors import Misconfigured, error_of
 from hedgerow.job import Job
 from hedgerow.project import Project
 from hedgerow.report.sweeprows import SweepRow
-from hedgerow.settings import Scalar
+from hedgerow.settings import Scalar, Settings
 from hedgerow.simulations.sweeps import Cell, Sweep
-from hedgerow.simulations.sweeps.cells import cells, checked_grid, scalar_text
+from hedgerow.simulations.sweeps.cells import Grid, base, cells, checked_grid, scalar_text
 
 __all__ = ["read_sweeps", "report_sweep", "resume_sweep_of", "run_command", "sweep_project"]
+
+S = TypeVar("S", bound=Settings)
 
 OF_A_SWEEP = ("--seeds", "--sweep")
 
@@ -49,8 +51,8 @@ def sweep_project(asked: Asked, runs: Path, *, quiet: bool) -> tuple[Mapping[str
     if task is None:
         hint = "leave it out; another Flower app runs as it is"
         raise Misconfigured("E105", f"{option} means nothing to another Flower app", place=option, hint=hint)
-    job = overridden(project.job(), "-c", asked.config)
-    scenario = scenario_of(project.scenario(), asked.scenario, asked.sites)
+    job = _base(project.job(), "-c", read_words("-c", asked.config), grid)
+    scenario = _base(project.scenario(), *scenario_words(asked.scenario, asked.sites), grid)
     try:
         cells(job, scenario, grid, asked.seeds)
     except Misconfigured as error:
@@ -215,6 +217,14 @@ def _cell_data(done: Sweep, row: SweepRow, record: Mapping[str, object]) -> dict
 def _plain(value: Any) -> Any:
     """A number that JSON does not have becomes null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _base(settings: S, option: str, overrides: Mapping[str, Scalar], grid: Grid) -> S:
+    """As `base`, with the option as the place of what is wrong in any cell."""
+    try:
+        return base(settings, overrides, grid)
+    except Misconfigured as error:
+        raise at_option("--sweep" if error.place.startswith("cell ") else option, error) from None
 
 
 def _at(option: str, error: Misconfigured) -> Misconfigured:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 from hedgerow.errors import HedgerowError
 from hedgerow.pace import span
 from hedgerow.report.numbers import epsilon, plural
-from hedgerow.report.sweeprows import SweepRun
+from hedgerow.report.sweeprows import SPENT, SweepRun, headings
 from hedgerow.simulations.sweeps import Sweep
 from hedgerow.simulations.sweeps.cells import scalar_text
 
@@ -66,7 +66,7 @@ def _outcome(run: SweepRun | None, error: Exception | None) -> str:
 
 def table_lines(done: Sweep) -> list[str]:
     """The table of the report, as far as a terminal has room."""
-    head = [*done.folder.grid, "seeds", *_first(done), "sd", "95 % interval", "ε", "failed"]
+    head = [*headings(done.folder.grid), "seeds", *_first(done), "sd", "95 % interval", SPENT, "failed"]
     lines = [head]
     for row in done.rows:
         of = row.result

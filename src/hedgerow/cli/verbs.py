@@ -14,10 +14,11 @@ import click
 import typer
 
 import hedgerow
-from hedgerow.cli.again import RUNS, resume_command, resume_new
+from hedgerow.cli.again import RUNS, resume_new, resume_words
 from hedgerow.cli.answer import INTERRUPTED, answer, fail
 from hedgerow.cli.options import (
     Address,
+    Device,
     Engine,
     JobWords,
     Json,
@@ -176,6 +177,7 @@ def sim(
     workers: Workers = None,
     memory: Memory = "",
     address: Address = "",
+    device: Device = "auto",
     runs: Runs = RUNS,
     config: JobWords = "",
     scenario: ScenarioWords = "",
@@ -196,6 +198,7 @@ def sim(
             sites=sites,
             seeds=seeds,
             sweeps=tuple(sweep or ()),
+            device=device,
             means=Means(workers=workers, memory=memory, address=address),
             config=config,
             scenario=scenario,
@@ -290,4 +293,4 @@ def resume(
             return resume_run(found, means, quiet=json)
         return resume_sweep_of(found, means, runs, quiet=json)
 
-    answer(json, work, again=lambda: resume_command(runs, run_name))
+    answer(json, work, again=lambda: resume_words(runs, run_name))

@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from hedgerow.report.numbers import significant
-from hedgerow.report.svg import HEIGHT, WIDTH, Axis, drawing, element, frame, label, line_path, ticks
+from hedgerow.report.svg import (
+    HEIGHT,
+    WIDTH,
+    Axis,
+    drawing,
+    element,
+    frame,
+    hatching,
+    label,
+    line_path,
+    ticks,
+    whole_ticks,
+)
 
 __all__ = ["Bar", "Series", "bars", "columns", "lines", "shortened", "thinned"]
 
@@ -55,7 +67,7 @@ def lines(
     first, last = min(x for x, _ in points), max(x for x, _ in points)
     last = last if last > first else first + 1
     down = Axis(low=low, high=high, name=up, vertical=True, marks=ticks(low, high, _short))
-    along = Axis(low=first, high=last, name=across, marks=_whole_ticks(first, last))
+    along = Axis(low=first, high=last, name=across, marks=whole_ticks(first, last))
     parts = [frame(along, down), label(up, 4, 11, "axis-name")]
     if level:
         y = down.at(level[0])
@@ -82,18 +94,11 @@ def columns(
     The part left out is hatched, a void round has a cross above it.
     """
     highest = max((kept + out for kept, out, _ in heights), default=0) or 1
-    down = Axis(low=0, high=highest * 1.12, name=up, vertical=True, marks=_whole_ticks(0, highest))
+    down = Axis(low=0, high=highest * 1.12, name=up, vertical=True, marks=whole_ticks(0, highest))
     along = Axis(low=0, high=len(heights), name="round")
-    hatch = element(
-        "pattern",
-        element("path", d="M0 5L5 0", class_="hatch"),
-        id=f"{name}-hatch",
-        width=5,
-        height=5,
-        patternUnits="userSpaceOnUse",
-    )
-    parts = [element("defs", hatch), frame(along, down), label(up, 4, 11, "axis-name")]
-    for value, text in _whole_ticks(first, first + len(heights) - 1):
+    hatch, hatched = hatching(name)
+    parts = [hatch, frame(along, down), label(up, 4, 11, "axis-name")]
+    for value, text in whole_ticks(first, first + len(heights) - 1):
         parts.append(label(text, along.at(value - first + 0.5), HEIGHT - 24, anchor="middle"))
     gap = 0.12 if len(heights) <= 60 else 0.0
     for k, (kept, out, void) in enumerate(heights):
@@ -104,7 +109,7 @@ def columns(
         if out:
             box = {"x": left, "y": top, "width": width, "height": middle - top}
             parts.append(element("rect", **box, class_="fill out"))
-            parts.append(element("rect", **box, fill=f"url(#{name}-hatch)"))
+            parts.append(element("rect", **box, fill=hatched))
         if void:
             parts.append(label("✕", left + width / 2, top - 4, "tick", "middle"))
     return drawing(name, title, description, *parts)
@@ -138,12 +143,6 @@ def thinned(points: Sequence[Point]) -> Sequence[Point]:
 def shortened(text: str, length: int) -> str:
     """A name that fits: the whole of it stands in the table."""
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def _whole_ticks(first: float, last: float) -> tuple[tuple[float, str], ...]:
-    if last - first < 1:
-        return ((first, f"{first:.0f}"),)
-    return tuple((value, text) for value, text in ticks(first, last, lambda v: f"{v:,.0f}") if value == round(value))
 
 
 def _short(value: float) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hedgerow.report.content import Table
 from hedgerow.report.numbers import count, quantile
-from hedgerow.report.svg import HEIGHT, Axis, drawing, element, frame, label, ticks
+from hedgerow.report.svg import HEIGHT, Axis, drawing, element, frame, hatching, label, ticks, whole_ticks
 
 __all__ = ["Bins", "binned", "histogram", "in_the_middle"]
 
@@ -59,22 +59,15 @@ def histogram(
     """The picture and the table behind it. Values told apart are hatched and stand on the others."""
     low, high = bins.edges[0], bins.edges[-1]
     highest = max(a + b for a, b in zip(bins.plain, bins.apart, strict=True)) or 1
-    down = Axis(low=0, high=highest * 1.06, name="sites", vertical=True, marks=_whole(highest))
+    down = Axis(low=0, high=highest * 1.06, name="sites", vertical=True, marks=whole_ticks(0, highest))
     along = Axis(low=low, high=high, name=across, marks=ticks(low, high, text))
-    hatch = element(
-        "pattern",
-        element("path", d="M0 5L5 0", class_="hatch"),
-        id=f"{name}-hatch",
-        width=5,
-        height=5,
-        patternUnits="userSpaceOnUse",
-    )
-    parts = [element("defs", hatch), frame(along, down), label("sites", 4, 11, "axis-name")]
+    hatch, hatched = hatching(name)
+    parts = [hatch, frame(along, down), label("sites", 4, 11, "axis-name")]
     for k, (plain, apart) in enumerate(zip(bins.plain, bins.apart, strict=True)):
         x = along.at(bins.edges[k])
         box = {"x": x + 0.5, "width": max(along.at(bins.edges[k + 1]) - x - 1, 0.5)}
         top = down.at(0)
-        for number, fills in ((plain, ({"class_": "fill s0"},)), (apart, _hatched(name))):
+        for number, fills in ((plain, ({"class_": "fill s0"},)), (apart, ({"class_": "fill out"}, {"fill": hatched}))):
             if number:
                 tall = max(down.at(0) - down.at(number), LEAST_HEIGHT)
                 top = max(top - tall, 0.0)
@@ -112,11 +105,3 @@ def _counts(values: Sequence[float], first: int, step: float, number: int) -> tu
     for value in values:
         found[min(max(math.floor(value / step + 1e-9) - first, 0), number - 1)] += 1
     return tuple(found)
-
-
-def _hatched(name: str) -> tuple[dict[str, str], ...]:
-    return {"class_": "fill out"}, {"fill": f"url(#{name}-hatch)"}
-
-
-def _whole(highest: int) -> tuple[tuple[float, str], ...]:
-    return tuple((value, text) for value, text in ticks(0, highest, lambda v: f"{v:,.0f}") if value == round(value))

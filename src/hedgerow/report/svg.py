@@ -5,7 +5,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["HEIGHT", "WIDTH", "Axis", "drawing", "element", "frame", "label", "line_path", "ticks"]
+__all__ = [
+    "HEIGHT",
+    "WIDTH",
+    "Axis",
+    "drawing",
+    "element",
+    "frame",
+    "hatching",
+    "label",
+    "line_path",
+    "ticks",
+    "whole_ticks",
+]
 
 WIDTH, HEIGHT = 420, 270
 LEFT, RIGHT, TOP, BOTTOM = 48, 20, 26, 40
@@ -46,6 +58,13 @@ def line_path(points: Sequence[tuple[float, float]], class_: str, closed: bool =
     """A polyline through points in the picture's own units."""
     steps = "L".join(f"{_value(x)} {_value(y)}" for x, y in points)
     return element("path", d=f"M{steps}{'Z' if closed else ''}", class_=class_) if points else ""
+
+
+def hatching(name: str) -> tuple[str, str]:
+    """The definition of a hatch for the picture of this name, and the fill that names it."""
+    lines = element("path", d="M0 5L5 0", class_="hatch")
+    pattern = element("pattern", lines, id=f"{name}-hatch", width=5, height=5, patternUnits="userSpaceOnUse")
+    return element("defs", pattern), f"url(#{name}-hatch)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +115,13 @@ def ticks(low: float, high: float, text: Callable[[float], str], wanted: int = 5
     first = math.ceil(low / step - 1e-9)
     last = math.floor(high / step + 1e-9)
     return tuple((round(k * step, 12), text(round(k * step, 12))) for k in range(first, last + 1))
+
+
+def whole_ticks(first: float, last: float) -> tuple[tuple[float, str], ...]:
+    """Ticks at whole numbers only; one at `first` where the two are less than 1 apart."""
+    if last - first < 1:
+        return ((first, f"{first:.0f}"),)
+    return tuple((value, text) for value, text in ticks(first, last, lambda v: f"{v:,.0f}") if value == round(value))
 
 
 def _value(value: Attribute) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hedgerow.report.charts import shortened
 from hedgerow.report.numbers import measured
 from hedgerow.report.svg import WIDTH, Axis, drawing, element, frame, label, line_path, ticks
-from hedgerow.report.sweeprows import Grid, Spread, SweepRow
+from hedgerow.report.sweeprows import SYMBOLS, Grid, Spread, SweepRow, headings
 from hedgerow.settings import Scalar
 
 __all__ = ["MOST_LINES", "SweepChart", "sweep_chart"]
@@ -69,7 +69,7 @@ def _lines(
     title: str,
 ) -> SweepChart:
     values = sorted({x for points in series.values() for x, _ in points})
-    across = _across(values, along)
+    across = _across(values, SYMBOLS.get(along, along))
     up = _up([result for points in series.values() for _, result in points], metric)
     names = [_words(others, chosen) for chosen in series]
     parts = [frame(across, up), label(metric, 4, 11, "axis-name")]
@@ -117,7 +117,7 @@ def _dots(shown: Sequence[tuple[SweepRow, Spread]], grid: Grid, *, metric: str, 
         f"{_words(list(grid), list(row.settings.values()))}: {measured(result.mean)}" for row, result in drawn
     )
     edge = _edge([result for _, result in drawn], low, high)
-    order = ", ".join(key.rpartition(".")[2] for key in grid)
+    order = ", ".join(headings(grid))
     caption = f"A row is a cell ({order}): the dot is the mean over seeds, the line its 95 % t interval.{edge}"
     picture = drawing(_NAME, title, spoken, *parts, height=bottom + 40)
     return SweepChart(svg=picture, legend=(), caption=caption, cut=len(drawn) < len(shown))
@@ -171,8 +171,8 @@ def _edge(results: Sequence[Spread], low: float, high: float) -> str:
 
 
 def _words(keys: Sequence[str], values: Sequence[Scalar]) -> str:
-    """`rule = krum, epsilon = 3`: the last parts of the keys, which a legend has room for."""
-    return ", ".join(f"{key.rpartition('.')[2]} {_scalar(value)}" for key, value in zip(keys, values, strict=True))
+    """`rule krum, ε 3`, which a legend has room for."""
+    return ", ".join(f"{name} {_scalar(value)}" for name, value in zip(headings(keys), values, strict=True))
 
 
 def _scalar(value: Scalar) -> str:

@@ -17,7 +17,7 @@ from hedgerow.report.content import TERMS, Fact
 from hedgerow.report.numbers import capital, duration, epsilon, plural, significant
 from hedgerow.report.sweepchart import sweep_chart
 from hedgerow.report.sweepnotes import sweep_notes
-from hedgerow.report.sweeprows import Spread, SweepRow, SweepRun, SweepSummary
+from hedgerow.report.sweeprows import SPENT, Spread, SweepRow, SweepRun, SweepSummary, headings
 from hedgerow.report.template import template
 from hedgerow.tomltext import toml_literal
 
@@ -103,10 +103,8 @@ def _swept(sweep: SweepSummary) -> tuple[Fact, ...]:
 
 
 def _head(sweep: SweepSummary, metric: str) -> tuple[str, ...]:
-    last = [key.rpartition(".")[2] for key in sweep.grid]
-    keys = (short if last.count(short) == 1 else key for short, key in zip(last, sweep.grid, strict=True))
     compared = ("from first row",) if len(sweep.rows) > 1 else ()
-    return (*keys, "seeds", metric, "sd", "95 % interval", *compared, "ε", "AUC", "time")
+    return (*headings(sweep.grid), "seeds", metric, "sd", "95 % interval", *compared, SPENT, "AUC", "time")
 
 
 def _row(row: SweepRow, sweep: SweepSummary, decimals: int) -> _Row:

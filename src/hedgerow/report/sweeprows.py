@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -11,9 +11,23 @@ from hedgerow.errors import CODES, HedgerowError
 from hedgerow.run import Run
 from hedgerow.settings import Scalar
 
-__all__ = ["Grid", "Spread", "SweepRow", "SweepRun", "SweepSummary", "read_run", "spread", "sweep_rows"]
+__all__ = [
+    "SPENT",
+    "SYMBOLS",
+    "Grid",
+    "Spread",
+    "SweepRow",
+    "SweepRun",
+    "SweepSummary",
+    "headings",
+    "read_run",
+    "spread",
+    "sweep_rows",
+]
 
 CONFIDENCE = 0.95
+SYMBOLS = {"privacy.epsilon": "ε", "privacy.delta": "δ"}
+SPENT = "ε spent"  # beside a swept ε, which is the most that may be
 
 Grid: TypeAlias = Mapping[str, tuple[Scalar, ...]]
 
@@ -24,7 +38,8 @@ class SweepRun:
 
     `status` is that of a run, `waiting` before it starts, or `damaged`. `code` says what failed, also a gate of a run
     that finished. `value` is the final main metric, `None` where the run did not finish or the metric is not a finite
-    number; `epsilon` the most that a site has spent (infinite where nothing bounds it), `auc` the strongest attack's.
+    number; `epsilon` the most that a site has spent (infinite where nothing bounds it), `auc` the strongest attack's,
+    `backdoor` the share of triggered records that the final model gives the attacker's label.
     """
 
     name: str
@@ -38,6 +53,7 @@ class SweepRun:
     value: float | None = None
     epsilon: float | None = None
     auc: float | None = None
+    backdoor: float | None = None
     seconds: float | None = None
 
     @property
@@ -159,11 +175,25 @@ def read_run(path: Path, *, settings: Mapping[str, Scalar], seed: int) -> SweepR
             value=float(value) if status == "finished" and value is not None and math.isfinite(value) else None,
             epsilon=max(run.epsilon.values(), default=None),
             auc=max(aucs, default=None),
+            backdoor=final.get("backdoor"),
             seconds=float(end["seconds"]) if "seconds" in end else None,
         )
     except HedgerowError as error:
         code, reason = error.code, CODES[error.code]
         return SweepRun(name=path.name, settings=settings, seed=seed, status="damaged", code=code, reason=reason)
+
+
+def headings(keys: Iterable[str]) -> tuple[str, ...]:
+    """What tables and pictures call the swept keys: their last parts where these tell them apart, ε and δ as such.
+
+    >>> headings(["privacy.epsilon", "aggregate.rule", "local.lr", "server.lr"])
+    ('ε', 'rule', 'local.lr', 'server.lr')
+    """
+    wanted = tuple(keys)
+    last = [key.rpartition(".")[2] for key in wanted]
+    return tuple(
+        SYMBOLS.get(key, short if last.count(short) == 1 else key) for short, key in zip(last, wanted, strict=True)
+    )
 
 
 def sweep_rows(runs: Sequence[SweepRun]) -> tuple[SweepRow, ...]:

@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from hedgerow.errors import Misconfigured
 from hedgerow.simulations.cohort import layers
+from hedgerow.simulations.cohort.network import Network
+from hedgerow.simulations.cohort.reading import read_network
 
 Make = Callable[..., Any]
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -243,6 +245,25 @@ def test_the_fastest_right_path_is_taken_and_says_how_far_it_was(cohort: Make, g
     assert other.path.name == "vmap" and "layers: its forward function calls mul" in other.reason
     asked = cohort("relu", SMALL).choice("one-by-one")
     assert (asked.path.name, asked.difference, asked.reason) == ("one-by-one", None, "it was asked for")
+
+
+def test_a_module_is_traced_once_though_two_paths_ask(
+    cohort: Make, gated: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+
+    def spy(module: nn.Module) -> Network:
+        read.append(module)
+        return read_network(module)
+
+    monkeypatch.setattr("hedgerow.simulations.cohort.choosing.read_network", spy)
+    monkeypatch.setattr("hedgerow.simulations.cohort.choosing.WORTH_LOADING", 0)
+    monkeypatch.setattr("hedgerow.simulations.cohort.kernel.available", lambda: True)
+    for model, path in (("residual", "layers"), (gated, "vmap")):
+        read.clear()
+        choice = cohort(model, SMALL).choice()
+        assert (choice.path.name, len(read)) == (path, 1), choice.reason
+        assert choice.reason.startswith("kernel: it")
 
 
 def test_an_unknown_path_is_refused(cohort: Make) -> None:

@@ -9,6 +9,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Krum, Strategy
+from tests.simulations.halves import Halves
 
 from hedgerow import Job, Local, Privacy, Scenario, Secure
 from hedgerow.client.training import local_epochs
@@ -16,7 +17,7 @@ from hedgerow.errors import Misconfigured
 from hedgerow.flowercompat import LazyArray, over_the_wire, task_identity
 from hedgerow.privacy import SimulatedRandomness
 from hedgerow.simulations import CohortGrid, run_simulation, split
-from hedgerow.task import Data, Site, Split, Task
+from hedgerow.task import Site, Task
 from hedgerow.tasks import digits
 from hedgerow.update import Layout
 
@@ -110,23 +111,8 @@ def test_sites_that_hold_nothing_out_answer_an_evaluation_with_an_error() -> Non
     assert reply.has_error()
 
 
-class Halves(Task):
-    """Points left and right of a line, some held out at each site."""
-
-    name = "halves"
-    labels = ("left", "right")
-
-    def model(self) -> torch.nn.Module:
-        return torch.nn.Linear(2, 2)
-
-    def data(self, site: Site) -> Data:
-        x = np.random.default_rng(site.index).standard_normal((30, 2)).astype(np.float32)
-        points = Split(x, (x[:, 0] > 0).astype(np.int64))
-        return Data(points.take(np.arange(20)), points.take(np.arange(20, 30)))
-
-
 def test_sites_that_hold_records_out_evaluate() -> None:
-    with CohortGrid(JOB, Halves(), scenario=SIX) as grid:
+    with CohortGrid(JOB, Halves(own=10), scenario=SIX) as grid:
         result = grid.run_strategy(FedAvg(), rounds=2)
     assert set(result.evaluate_metrics_clientapp) == {1, 2}
     assert 0 <= result.evaluate_metrics_clientapp[2]["accuracy"] <= 1  # type: ignore[operator]

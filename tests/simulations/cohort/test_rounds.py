@@ -319,6 +319,21 @@ def test_too_few_sites_within_the_deadline_end_the_run() -> None:
     assert caught.value.code == "E501"
 
 
+def test_a_round_with_too_few_connected_sites_is_void_and_the_clock_goes_on(tmp_path: Path) -> None:
+    """Everyone is away from second 9 to 100: a deadline passes in vain, and the next round finds them again."""
+    path = tmp_path / "away.csv"
+    path.write_text("site,from,until\n" + "".join(f"{n},0,9\n{n},100,1e6\n" for n in range(6)))
+    scenario = Scenario(sites=6, availability=f"trace:{path}", latency="constant:4.5")
+    run = run_of(job(rounds=4, cohort__quorum=5, cohort__deadline=60.0), scenario)
+    assert [event["round"] for event in run.events("round-closed")] == [1, 3, 4]
+    (void,) = run.events("round-voided")
+    assert (void["round"], void["code"], void["clock"], void["rejected"]) == (2, "E501", 69.0, [])
+    assert void["reason"].startswith("0 sites are connected, but the quorum is 5, and not enough come within 60 ")
+    assert [event["asked"] for event in run.events("round-started")] == [6, 0, 6, 6]
+    assert [event["clock"] for event in run.events("round-closed")] == [9.0, 109.0, 118.0]
+    assert run.status == "finished"
+
+
 STOPS = [
     pytest.param("round-closed", 2, id="round-closed"),
     pytest.param("round-started", 2, id="round-started", marks=pytest.mark.slow),
@@ -389,12 +404,10 @@ def test_the_same_seed_gives_the_same_model_whatever_the_workers_and_the_memory(
     assert runs[0].model_sha256 != run_of(a_job, Scenario(sites=9, seed=7)).model_sha256
 
 
-def test_too_little_memory_ends_the_run_before_anything_is_trained(tmp_path: Path) -> None:
+def test_too_little_memory_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(Misconfigured) as caught:
         run_of(job(), Scenario(sites=6), memory=100, runs=tmp_path)
-    assert caught.value.code == "E105"
-    run = Run(tmp_path / "run")
-    assert not run.events("round-started") and run.rounds == 0
+    assert caught.value.code == "E105" and list(tmp_path.iterdir()) == []
 
 
 def test_a_run_whose_path_is_gone_does_not_go_on_by_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

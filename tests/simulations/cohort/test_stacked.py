@@ -130,6 +130,23 @@ def test_an_empty_poisson_batch_is_noise_alone(cohort: Make) -> None:
     assert np.linalg.norm(updates - expected) < plan.clip * plan.steps_per_round
 
 
+def test_a_client_s_stream_is_found_once_for_its_batches_and_its_noise(
+    cohort: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    def spy(*path: int) -> int:
+        found.append(path)
+        return stream_start(*path)
+
+    monkeypatch.setattr("hedgerow.simulations.cohort.paths.stream_start", spy)
+    sites = cohort("relu", SIZES)
+    chosen = sites.choice("layers").path
+    found.clear()
+    sites.updates(chosen, sites.chunk(clip=0.3))
+    assert len(found) == len(set(found)) == len(SIZES)
+
+
 def test_the_noise_is_gaussian_of_the_planned_deviation_and_differs_by_site_and_round(cohort: Make) -> None:
     from scipy import stats  # type: ignore[import-untyped]  # SciPy ships no types
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hedgerow import Job, Privacy, Scenario, Secure
 from hedgerow.errors import Misconfigured
 from hedgerow.folders import NAME
-from hedgerow.simulations.sweeps.cells import cell_words, cells, checked_grid
+from hedgerow.simulations.sweeps.cells import base, cell_words, cells, checked_grid
 
 JOB = Job(privacy=Privacy(unit="record", epsilon=3.0, delta=1e-4), secure=Secure(mode="off"))
 ATTACKED = Scenario(sites=6, attack="sign-flip", attackers=1, seed=3)
@@ -132,3 +132,43 @@ def test_seeds_beyond_the_largest_are_refused() -> None:
     with pytest.raises(Misconfigured) as caught:
         cells(JOB, Scenario(seed=2**63 - 1), {}, seeds=2)
     assert caught.value.code == "E103"
+
+
+PRIVATE = Job(privacy=Privacy(unit="record", epsilon=3.0, delta=1e-4), secure=Secure(mode="off"))
+
+
+def test_a_base_that_holds_is_the_settings_with_their_overrides() -> None:
+    grid = {"attackers": (1, 2)}
+    assert base(Scenario(), {"seed": 7}, grid) == Scenario(seed=7)
+    assert base(PRIVATE, {"rounds": 3}, grid) == PRIVATE.override({"rounds": 3})
+
+
+@pytest.mark.parametrize("attackers", [(1, 2), (0, 1, 2), (2, 0), (99, 1)])
+def test_what_contradicts_itself_only_without_the_swept_values_is_a_base(attackers: tuple[int, ...]) -> None:
+    """Attackers that no cell has (none at all) do not matter, and the cells are those of a base that holds."""
+    grid = {"attackers": attackers}
+    found = base(Scenario(), {"attack": "sign-flip"}, grid)
+    usable = {"attackers": tuple(n for n in attackers if n < 99)}
+    whole = Scenario(attack="sign-flip", attackers=3)
+    assert [run.scenario for run in cells(PRIVATE, found, usable, 1)] == [
+        run.scenario for run in cells(PRIVATE, whole, usable, 1)
+    ]
+
+
+def test_a_base_keeps_the_budget_for_the_cells_that_need_it() -> None:
+    """The first cell has no privacy and so no budget; it cannot stand in for the others."""
+    grid = {"privacy.unit": ("none", "record"), "evaluate": ("server", "none")}
+    found = base(PRIVATE, {"evaluate": "sites"}, grid)
+    assert [run.job.privacy.epsilon for run in cells(found, Scenario(), grid, 1)] == [None, None, 3.0, 3.0]
+
+
+def test_where_no_cell_can_be_the_first_one_is_named() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        base(Scenario(sites=5), {"attack": "sign-flip"}, {"attackers": (20, 30)})
+    assert caught.value.place.startswith("cell attackers=20") and "20 attackers among 5 sites" in caught.value.message
+
+
+def test_what_has_nothing_to_do_with_the_swept_values_is_said_as_ever() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        base(Scenario(), {"atack": "sign-flip"}, {"attackers": (1, 2)})
+    assert (caught.value.code, "cell" in caught.value.place) == ("E101", False)
