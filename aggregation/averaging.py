@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
+from hedgerow.aggregation.promises import DISTANCES, Promise
 from hedgerow.aggregation.rows import Floats, count
 from hedgerow.aggregation.rule import GramRule, Weighed
 from hedgerow.errors import Misconfigured
@@ -30,6 +31,10 @@ class Mean(GramRule):
     weighted: ClassVar[bool] = True
 
     f: int | float | None = None
+
+    @property
+    def promises(self) -> frozenset[Promise]:
+        return DISTANCES - {Promise.SAFE}
 
     def byzantine(self, n: int) -> int | None:
         return None if self.f is None else count(self.f, n)

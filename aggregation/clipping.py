@@ -7,6 +7,8 @@ import numpy as np
 
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
+from hedgerow.aggregation.mass import uneven, weighted_middle
+from hedgerow.aggregation.promises import DISTANCES, Promise
 from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Before, Mixed
 from hedgerow.errors import Misconfigured
@@ -16,7 +18,7 @@ __all__ = ["ClipNorms", "clip_factors"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipNorms(Before):
-    """Shortens every row longer than `tau` to that length; `tau=None` takes the median of the lengths.
+    """Shortens every row longer than `tau` to that length; `tau=None` takes the (weighted) median of the lengths.
 
     A bound on what one row can do, not a defence by itself: clipped rows still point where their senders want. With
     the median, half of the rows stay as they are. The rows must be updates (differences to the current model):
@@ -38,6 +40,11 @@ class ClipNorms(Before):
         if self.tau is not None and not (np.isfinite(self.tau) and self.tau > 0):
             raise Misconfigured("E103", f"tau must be positive and finite, not {self.tau}")
 
+    @property
+    def promises(self) -> frozenset[Promise]:
+        tied = DISTANCES - {Promise.SHIFT}
+        return tied if self.tau is None else tied - {Promise.SCALE}
+
     def byzantine(self, n: int) -> None:
         return None
 
@@ -46,7 +53,12 @@ class ClipNorms(Before):
 
     def mix(self, geometry: Geometry, given: Given) -> Mixed:
         norms = geometry.norms()
-        return Mixed(geometry.scaled(clip_factors(norms, self.tau)), np.zeros(len(norms), np.bool_))
+        weights = uneven(given)
+        tau = self.tau
+        if tau is None and weights is not None:
+            lower, upper = weighted_middle(norms[:, None], weights)
+            tau = float(lower[0] + upper[0]) / 2
+        return Mixed(geometry.scaled(clip_factors(norms, tau)), np.zeros(len(norms), np.bool_))
 
 
 def clip_factors(norms: Floats, tau: float | None) -> Floats:

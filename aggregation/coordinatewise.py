@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.kappa import least_kappa
-from hedgerow.aggregation.order_statistics import middle_ranks
+from hedgerow.aggregation.majority import MajorityRule
+from hedgerow.aggregation.mass import hostile_mass, uneven, weighted_middle, within
+from hedgerow.aggregation.order_statistics import middle_ranks, sum_of_ranks
 from hedgerow.aggregation.rows import Floats, count
 from hedgerow.aggregation.rule import CoordinateRule, Judged
 
@@ -16,9 +18,10 @@ __all__ = ["Median", "TrimmedMean"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Median(CoordinateRule):
+class Median(MajorityRule, CoordinateRule):
     """The middle value of each coordinate; for even n, the midpoint of the two middle values.
 
+    With weights, the value with half of the weight on either side, or the midpoint of two such.
     `f` is optional: it bounds how many unusable rows may be left out, otherwise anything short of half.
 
     Verdict: the score is one minus the row's share of the vector in units of a fair share 1/n (0: had its share or
@@ -29,30 +32,23 @@ class Median(CoordinateRule):
 
     reason: ClassVar[str] = "seldom in the middle"
     least_share: ClassVar[float] = 0.5
-
-    f: int | float | None = None
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
-
-    def kappa(self, n: int) -> float | None:
-        f = self.byzantine(n)
-        least = None if f is None else least_kappa(f, n)
-        return None if least is None else 4 * (1 + least) ** 2
+    weighted: ClassVar[bool] = True
 
     def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
-        n = len(rows)
-        return _middle_mean(rows, (n - 1) // 2, n // 2 + 1, judge)
+        n, weights = len(rows), uneven(given)
+        if weights is None:
+            return _middle_mean(rows, (n - 1) // 2, n // 2 + 1, judge)
+        hostile_mass(weights, given.f)  # refuses a majority
+        lower, upper = weighted_middle(rows, weights)
+        return Judged(0.5 * lower + 0.5 * upper, (rows >= lower) & (rows <= upper) if judge else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrimmedMean(CoordinateRule):
     """The mean of each coordinate without its `f` smallest and `f` largest values.
 
-    `f=0.2` means that fraction of the rows on each side: `floor(0.2 n + 1e-9)`.
+    `f=0.2` means that fraction of the rows on each side: `floor(0.2 n + 1e-9)`. With weights, what goes on each side
+    is as much weight as the `f` heaviest rows hold; the row at the border counts with the rest of its weight.
 
     Verdict: the score is one minus the row's share of the vector in units of a fair share 1/n (0: had its share or
     more, 1: trimmed everywhere); below half of a fair share a row is excluded. Assumption: n > 2f.
@@ -62,6 +58,7 @@ class TrimmedMean(CoordinateRule):
 
     reason: ClassVar[str] = "trimmed in most coordinates"
     least_share: ClassVar[float] = 0.5
+    weighted: ClassVar[bool] = True
 
     f: int | float
 
@@ -76,13 +73,29 @@ class TrimmedMean(CoordinateRule):
         return None if least is None else 6 * least * (1 + least)
 
     def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
-        return _middle_mean(rows, given.f, len(rows) - given.f, judge)
+        weights = uneven(given)
+        if weights is None:
+            return _middle_mean(rows, given.f, len(rows) - given.f, judge)
+        mass = hostile_mass(weights, given.f)
+        return _heavy_mean(rows, weights, mass, 1.0 - mass, judge)
 
 
 def _middle_mean(rows: npt.NDArray[np.floating], low: int, high: int, judge: bool) -> Judged:
     middle = middle_ranks(rows, low, high)
-    total: Floats = middle[0].astype(np.float64)
-    for lane in middle[1:]:
-        total += lane
+    total = sum_of_ranks(middle)
     used = (rows >= middle[0]) & (rows <= middle[-1]) if judge else None
     return Judged(total / (high - low), used)
+
+
+def _heavy_mean(rows: npt.NDArray[np.floating], weights: Floats, low: float, high: float, judge: bool) -> Judged:
+    """The mean of what lies between `low` and `high` when each column's weights are laid end to end by value."""
+    order = rows.argsort(axis=0)  # equal values in any order: what lies between two ends is the same
+    ordered = np.take_along_axis(rows, order, axis=0).astype(np.float64)
+    parts = within(weights[order], low, high)
+    vector: Floats = (parts * ordered).sum(axis=0) / parts.sum(axis=0)
+    if not judge:
+        return Judged(vector, None)
+    inside = parts > 0
+    least = np.take_along_axis(ordered, inside.argmax(axis=0)[None], axis=0)
+    most = np.take_along_axis(ordered, len(rows) - 1 - inside[::-1].argmax(axis=0)[None], axis=0)
+    return Judged(vector, (rows >= least) & (rows <= most))

@@ -1,18 +1,21 @@
 """What a rule is given: the rows, and what else there is to know about them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.rows import Floats
+from hedgerow.aggregation.table import Block
 
-__all__ = ["Given", "State", "View"]
+__all__ = ["Given", "State", "View", "Want"]
 
+T = TypeVar("T")
 State = Mapping[str, npt.NDArray[np.generic]]
+Want = Literal["reference", "rng", "sites"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,14 +23,16 @@ class Given:
     """What a step is given beside the rows, all about the `n` rows that are present when it is its turn.
 
     `f`: how many of them may be hostile. `weights`: `(n,)`, known to the server, summing to 1; None where all rows have
-    the same say. `sites`: whose row each is, empty where nobody said or rows were grouped. `reference`: `(d,)`, an
-    update that the server made itself. `state`: what the rule returned the round before, empty at first. `rng`: the
-    round's own generator, for rules that draw.
+    the same say. `sites`: whose row each is, empty where nobody said or rows were grouped. `places`: which of the rows
+    that arrived each is, empty where rows were grouped. `reference`: `(d,)`, an update that the server made itself.
+    `state`: what the rule returned the round before, empty at first. `rng`: the round's own generator, for rules that
+    draw.
     """
 
     f: int
     weights: Floats | None = None
     sites: Sequence[str] = ()
+    places: Sequence[int] = ()
     reference: npt.NDArray[np.floating] | None = None
     state: State = field(default_factory=dict)
     rng: np.random.Generator | None = None
@@ -52,4 +57,12 @@ class View(Protocol):
 
     def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.floating]]]:
         """Columns `(n, b)`, block by block, that must not be written to."""
+        ...
+
+    def each(self, work: Callable[[slice, Block], T]) -> Iterator[T]:
+        """`work` on every block, by several threads where that pays, its results in the blocks' order."""
+        ...
+
+    def combined(self, weights: Floats) -> npt.NDArray[np.floating]:
+        """`weights @ rows` `(d,)`, summed in float64 and returned in the rows' dtype."""
         ...

@@ -14,11 +14,20 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.rows import Floats, columns
+from hedgerow.aggregation.rows import Floats
+from hedgerow.aggregation.table import Block, InMemory, Table, span_width
+from hedgerow.aggregation.threads import in_order
 
 __all__ = ["Geometry", "measure"]
 
 _SAMPLE = 512
+_PRODUCTS = 1_000_000  # multiplications up to which BLAS has a kernel for small matrices, which needs no packing
+_STRIPE = 8  # rows times all rows at once, so that one half of the symmetric product is left out
+_WIDTHS = (1 << 11, 1 << 10, 1 << 9)  # columns multiplied at once
+_AT_ONCE = 1 << 18  # numbers of the pieces that are multiplied in one call: two megabytes in float64
+_MANY = 1 << 16  # columns from which on float32's rounding averages out over the sums in float64
+_CLOSE = 0.1  # of the squared distances to the centre; below it, float32 is not trusted
+_FAINT = 1e-28  # a mean square from which on float32 may lose digits of the smaller squares
 _FAR = 1e3  # a centre this many times farther out than the most central row is replaced by it
 
 
@@ -77,11 +86,12 @@ class Geometry:
         return replace(self, mixing=mixing, factors=None if self.factors is None else self.factors * factors)
 
 
-def measure(rows: npt.NDArray[np.floating]) -> Geometry:
-    """The geometry of finite rows `(n, d)`, measured when first asked for. O(n²d), one pass, blocks in float64."""
-    points = _identity(len(rows))
-    alone = np.ones(len(rows))
-    return Geometry(points=cache(lambda: _points(rows)), mixing=points, shares=points[:, :-1], factors=alone)
+def measure(rows: npt.NDArray[np.floating] | Table) -> Geometry:
+    """The geometry of finite rows `(n, d)`, measured when first asked for. O(n²d), one pass, sums in float64."""
+    table = rows if isinstance(rows, Table) else InMemory(rows)
+    n = table.shape[0]
+    points = _identity(n)
+    return Geometry(points=cache(lambda: _points(table)), mixing=points, shares=points[:, :-1], factors=np.ones(n))
 
 
 @lru_cache(maxsize=2)
@@ -92,10 +102,10 @@ def _identity(n: int) -> Floats:
     return points
 
 
-def _points(rows: npt.NDArray[np.floating]) -> Floats:
-    centre = _central_row(rows)
+def _points(table: Table) -> Floats:
+    centre = _central_row(table)
     while True:
-        gram = _about(rows, centre)
+        gram = _about(table, centre)
         spread = np.median(_distances(gram[:-1, :-1]), axis=1)
         better = int(spread.argmin())
         # The sample may have missed the coordinates in which the centre is far out. Each time the distance shrinks
@@ -105,20 +115,97 @@ def _points(rows: npt.NDArray[np.floating]) -> Floats:
         centre = better
 
 
-def _central_row(rows: npt.NDArray[np.floating]) -> int:
-    sample = rows[:, :: max(1, rows.shape[1] // _SAMPLE)].astype(np.float64)
+def _central_row(table: Table) -> int:
+    sample = table.every(max(1, table.shape[1] // _SAMPLE)).astype(np.float64)
     sample -= np.median(sample, axis=0)
     return int(np.median(_distances(sample @ sample.T), axis=1).argmin())
 
 
-def _about(rows: npt.NDArray[np.floating], centre: int) -> Floats:
-    n = len(rows)
+def _about(table: Table, centre: int) -> Floats:
+    """Inner products `(n + 1, n + 1)` of the rows and of zero, less row `centre`.
+
+    Of a large table in float32, products are first summed in float32 over some hundred columns, and those sums in
+    float64, which takes half the time. That is exact to some 1e-7 of the squared lengths, so it stands if no two
+    points are much closer to each other than to the centre. Otherwise all is done again in float64.
+    """
+    n, d = table.shape
+    if table.dtype == np.float32 and not table.on_device and d >= _MANY and span_width(n, d) < d:
+        gram = _summed(table, centre, np.dtype(np.float32))
+        if _stands(gram, centre, d):
+            return gram
+    return _summed(table, centre, np.dtype(np.float64))
+
+
+def _stands(gram: Floats, centre: int, d: int) -> bool:
+    """Whether every distance is well above the rounding of float32, and no square left its range."""
+    squares = np.diagonal(gram)
+    others = np.arange(len(gram)) != centre
+    if not np.isfinite(gram).all() or (squares[others] < _FAINT * d).any():
+        return False
+    close = _distances(gram) < _CLOSE * (squares[:, None] + squares)
+    np.fill_diagonal(close, False)
+    return not close.any()
+
+
+def _summed(table: Table, centre: int, dtype: np.dtype[np.floating]) -> Floats:
+    n, d = table.shape
     gram = np.zeros((n + 1, n + 1))
-    for block in columns(*rows.shape):
-        part = np.zeros((n + 1, block.stop - block.start))
-        part[:n] = rows[:, block]
-        part -= part[centre].copy()
-        gram += part @ part.T
+
+    def products(rows: Block) -> Floats:
+        if isinstance(rows, np.ndarray):
+            with np.errstate(over="ignore", invalid="ignore"):
+                return _products(rows, centre, dtype)
+        from hedgerow.aggregation import device
+
+        return device.products(rows, centre)
+
+    for more in in_order(products, (block for _, block in table.spans()), numbers=n * d * max(n, 20) // 20):
+        gram += more
+    return gram
+
+
+def _products(rows: npt.NDArray[np.floating], centre: int, dtype: np.dtype[np.floating]) -> Floats:
+    """The products of a span of columns, made in `dtype` and summed in float64.
+
+    Columns are multiplied `width` at a time, several such pieces in one call, so that threads seldom wait for Python.
+    """
+    n, d = rows.shape
+    points = n + 1
+    striped = points * _STRIPE * _WIDTHS[-2] <= _PRODUCTS
+    width = next(
+        (width for width in _WIDTHS[:-1] if points * _STRIPE * width <= _PRODUCTS),
+        _WIDTHS[-1] if points <= _WIDTHS[-1] else _WIDTHS[-2],
+    )
+    width = min(width, d)
+    gram = np.zeros((points, points))
+    at_once = max(1, _AT_ONCE // (points * width))
+    differences = np.empty((min(at_once, d // width), points, width), dtype)
+    whole = d // width * width
+    for left in [*range(0, whole, width * at_once), *([whole] if whole < d else [])]:
+        right = min(left + width * at_once, whole) if left < whole else d
+        if left == whole:
+            differences = np.empty((1, points, d - whole), dtype)
+        pieces = differences[: (right - left) // differences.shape[2]]
+        columns = rows[:, left:right].reshape(n, len(pieces), -1).transpose(1, 0, 2)
+        if dtype == np.float32:
+            np.subtract(columns, columns[:, centre : centre + 1], out=pieces[:, :n])
+            np.negative(columns[:, centre], out=pieces[:, n])
+        else:  # cast as a whole first: numpy casts inside a difference by small pieces
+            np.copyto(pieces[:, :n], columns)
+            pieces[:, n] = 0.0
+            pieces -= pieces[:, centre : centre + 1].copy()
+        if striped:
+            for top in range(0, points, _STRIPE):
+                # Never the same rows on both sides: numpy takes another product for that, slower on so few rows.
+                first = max(min(top, points - _STRIPE - 1), 0)
+                products = np.matmul(pieces[:, top : top + _STRIPE], pieces[:, first:].transpose(0, 2, 1))
+                gram[top : top + _STRIPE, first:] += products.sum(axis=0, dtype=np.float64)
+        else:
+            for piece in pieces:
+                gram += piece @ piece.T
+    if striped:
+        lower = np.tril_indices(points, -1)
+        gram[lower] = gram.T[lower]
     return gram
 
 

@@ -2,19 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.given import State
+from hedgerow.aggregation.given import Given, State
+from hedgerow.aggregation.order_statistics import threads_pay
 from hedgerow.aggregation.preparing import Arrived, Prepared, admit, given_to, prepare
-from hedgerow.aggregation.rows import Array, Floats, as_numpy, like, weighted_sum
-from hedgerow.aggregation.rule import CoordinateRule, Defence, GramRule, Opinion, Rule, whole
+from hedgerow.aggregation.rows import Array, Floats, as_table, like, weighted_sum
+from hedgerow.aggregation.rule import CoordinateRule, Defence, GramRule, Judged, Opinion, Rule, whole
+from hedgerow.aggregation.table import Block, Streamed, as_array
+from hedgerow.aggregation.threads import allowed
 from hedgerow.aggregation.verdict import Aggregate, Verdict
+from hedgerow.aggregation.wrapper import Wrapper, innermost
 
 __all__ = ["aggregate", "combine"]
 
+_NARROW = 1 << 12  # columns whose places, in float64, stay in cache
 
+
+@overload
 def aggregate(
     X: Array,
     rule: Rule,
@@ -24,7 +32,28 @@ def aggregate(
     reference: npt.NDArray[np.floating] | None = None,
     state: State | None = None,
     rng: np.random.Generator | None = None,
-) -> Aggregate[Array]:
+) -> Aggregate[Array]: ...
+@overload
+def aggregate(
+    X: Streamed,
+    rule: Rule,
+    *,
+    weights: npt.ArrayLike | None = None,
+    sites: Sequence[str] = (),
+    reference: npt.NDArray[np.floating] | None = None,
+    state: State | None = None,
+    rng: np.random.Generator | None = None,
+) -> Aggregate[npt.NDArray[np.floating]]: ...
+def aggregate(
+    X: Array | Streamed,
+    rule: Rule,
+    *,
+    weights: npt.ArrayLike | None = None,
+    sites: Sequence[str] = (),
+    reference: npt.NDArray[np.floating] | None = None,
+    state: State | None = None,
+    rng: np.random.Generator | None = None,
+) -> Aggregate[Array] | Aggregate[npt.NDArray[np.floating]]:
     """Applies `rule` to the updates `(n, d)` and says what it made of each of them.
 
     Rows with NaN, Inf or a length beyond the dtype's range are taken out first and counted against the `f` of every
@@ -32,7 +61,13 @@ def aggregate(
     are for rules that use them; they must come from the server, not from the reply. Some rules also need to know whose
     rows these are (`sites`), an update of the server's own (`reference`, `(d,)`), the `state` that they returned the
     round before, or the round's `rng`; each says so.
-    Same input, same output, bit for bit; nothing is changed in place. Cost: the rule's, plus O(nd).
+    Same input, same output, bit for bit, on one core or many; nothing is changed in place. Cost: the rule's, plus
+    O(nd).
+
+    `X` need not be in memory: a mapped file is read in spans of columns; rows may come as their layers,
+    `[{name: array}, ...]` or `[[array, ...], ...]`, of which the vector is all, flat, in the first row's order; and
+    blocks of columns `(n, b)` as a list or as a function that starts a new pass over them, of which a rule takes a
+    few. All give the bits of the whole array. A tensor on an accelerator is worked on there.
 
     >>> from hedgerow.aggregation import Krum
     >>> result = aggregate(np.array([[1.0], [1.25], [0.5], [2.0], [np.nan]]), Krum(f=1))
@@ -44,32 +79,42 @@ def aggregate(
             something that it needs and was not given, and what the rows and the weights can raise (E102, E103, E126).
         Exhausted: E502 if more rows are unusable than the rule tolerates.
     """
-    arrived = admit(as_numpy(X), rule)
-    given = given_to(rule, arrived, weights=weights, sites=sites, reference=reference, state=state, rng=rng)
+    table, before = as_table(X), {} if state is None else state
+    around = rule if isinstance(rule, Wrapper) else None
+    barred = {} if around is None else around.barred(table.shape[0], sites, before)
+    arrived = admit(table, rule, barred)
+    inner = innermost(rule, before)
+    given = given_to(rule, arrived, weights=weights, sites=sites, reference=reference, state=inner, rng=rng)
     prepared = prepare(arrived, rule, given)
-    made = _make(prepared, rule.last, judge=True)
-    k = len(prepared.rows)
-    fair = np.full(k, 1.0 / k) if given.weights is None else given.weights
+    fair = _fair(given, prepared.table.shape[0])
+    made = _make(prepared, rule.last, fair, judge=True)
+    vector = made.vector if around is None else around.finished(made.vector, prepared.table)
     excluded = {
-        int(row): "too large" if arrived.finite[row] else "not finite" for row in np.flatnonzero(~arrived.usable)
+        row: barred.get(row) or ("too large" if arrived.finite[row] else "not finite")
+        for row in np.flatnonzero(~arrived.usable).tolist()
     }
     out = _left_out(prepared, made, rule.last, fair)
     excluded |= {int(row): reason for row, reason in zip(np.flatnonzero(arrived.usable), out, strict=True) if reason}
     verdict = Verdict(
-        weights=None if made.weights is None else _placed(made.weights, arrived, 0.0),
+        weights=None if made.weights is None or vector is not made.vector else _placed(made.weights, arrived, 0.0),
         scores=None if made.scores is None else _placed(made.scores, arrived, np.nan),
         norms=arrived.norms,
         excluded=dict(sorted(excluded.items())),
         finite=arrived.finite,
     )
-    return Aggregate(vector=like(made.vector, X), verdict=verdict, state=made.state)
+    after = made.state if around is None else around.learned(verdict, sites, before, made.state)
+    return Aggregate(vector=like(vector, cast(Array, X)), verdict=verdict, state=after)
 
 
 def combine(X: Array, rule: Rule, *, weights: npt.ArrayLike | None = None) -> Array:
     """The vector that `aggregate` gives, without the work for a verdict."""
-    arrived = admit(as_numpy(X), rule)
+    table = as_table(X)
+    barred = rule.barred(table.shape[0], (), {}) if isinstance(rule, Wrapper) else {}
+    arrived = admit(table, rule, barred)
     given = given_to(rule, arrived, weights=weights, sites=(), reference=None, state=None, rng=None)
-    return like(_make(prepare(arrived, rule, given), rule.last, judge=False).vector, X)
+    prepared = prepare(arrived, rule, given)
+    vector = _make(prepared, rule.last, _fair(given, prepared.table.shape[0]), judge=False).vector
+    return like(rule.finished(vector, prepared.table) if isinstance(rule, Wrapper) else vector, X)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,9 +132,9 @@ class _Made:
     state: State
 
 
-def _make(prepared: Prepared, rule: GramRule | CoordinateRule | Defence, *, judge: bool) -> _Made:
+def _make(prepared: Prepared, rule: GramRule | CoordinateRule | Defence, fair: Floats, *, judge: bool) -> _Made:
     if isinstance(rule, CoordinateRule):
-        return _by_coordinate(prepared, rule, judge=judge)
+        return _by_coordinate(prepared, rule, fair, judge=judge)
     if isinstance(rule, GramRule):
         opinion = Opinion(*rule.weigh(prepared.geometry, prepared.given))
     else:
@@ -98,7 +143,7 @@ def _make(prepared: Prepared, rule: GramRule | CoordinateRule | Defence, *, judg
     weights, part = (None, None) if inner is None else prepared.spread(inner)
     if vector is None:
         assert weights is not None, "a rule gives weights or a vector"
-        vector = weighted_sum(weights, prepared.rows)
+        vector = weighted_sum(weights, prepared.table)
     return _Made(
         vector=vector,
         weights=weights,
@@ -109,20 +154,56 @@ def _make(prepared: Prepared, rule: GramRule | CoordinateRule | Defence, *, judg
     )
 
 
-def _by_coordinate(prepared: Prepared, rule: CoordinateRule, *, judge: bool) -> _Made:
-    """Each row's part is its share of the vector on average over the coordinates."""
+def _by_coordinate(prepared: Prepared, rule: CoordinateRule, fair: Floats, *, judge: bool) -> _Made:
+    """Each row's part is its share of the vector on average over the coordinates, its score what it lacks of `fair`."""
     n, d = prepared.shape
-    vector = np.empty(d, prepared.rows.dtype)
+    vector = np.empty(d, prepared.table.dtype)
     share = np.zeros(n)
-    for block, rows in prepared.blocks():
-        vector[block], used = rule.block(rows, prepared.given, judge=judge)
-        if used is not None:
-            places = used.astype(np.float64)
-            share += places @ (1.0 / places.sum(axis=0))  # equal values share one place
+    given, weights = prepared.given, prepared.given.weights
+
+    def work(block: slice, rows: Block) -> Floats | None:
+        """Fills that part of the vector and says how much of it, summed over the columns, each row has."""
+        vector[block], used = _judged(rule, rows, given, judge=judge)
+        if used is None:
+            return None
+        return _shares(used, weights)
+
+    for part in prepared.each(work, alone=not threads_pay(n, allowed())):
+        if part is not None:
+            share += part
     if not judge:
         return _Made(vector=vector, excluded={}, state={})
     _, part = prepared.spread(share / d)
-    return _Made(vector=vector, part=part, scores=np.clip(1.0 - part * len(part), 0.0, 1.0), excluded={}, state={})
+    had = np.divide(part, fair, out=np.ones_like(part), where=fair > 0)
+    return _Made(vector=vector, part=part, scores=np.clip(1.0 - had, 0.0, 1.0), excluded={}, state={})
+
+
+def _shares(used: npt.NDArray[np.bool_], weights: Floats | None) -> Floats:
+    """How much of the columns' values each row has, `(n,)`, given who is in which (n, b); equal ones share a place."""
+    n, b = used.shape
+    shares = np.zeros(n)
+    for start in range(0, b, _NARROW):
+        places = used[:, start : start + _NARROW].astype(np.float64)
+        if weights is not None:
+            places *= weights[:, None]
+        shares += places @ (1.0 / (np.ones(n) @ places))
+    return shares
+
+
+def _judged(rule: CoordinateRule, rows: Block, given: Given, *, judge: bool) -> Judged:
+    """What the rule makes of a block of columns; on a device if they are there and the rule is one of middle ranks."""
+    if not isinstance(rows, np.ndarray):
+        from hedgerow.aggregation import device
+
+        found = device.judged(rule, rows, given, judge=judge)
+        if found is not None:
+            return found
+    return rule.block(as_array(rows), given, judge=judge)
+
+
+def _fair(given: Given, k: int) -> Floats:
+    """What part of the vector each of the k usable rows would have if nobody were suspected."""
+    return np.full(k, 1.0 / k) if given.weights is None else given.weights
 
 
 def _left_out(

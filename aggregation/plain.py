@@ -1,22 +1,39 @@
-"""Every rule as a plain function of the rows, for those who need the vector and nothing else."""
+"""Every rule as a plain function of the rows, for those who need the vector and nothing else.
+
+`weights` `(n,)`, where a rule takes them, must be the server's own, never what a reply claims about itself.
+"""
 
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.around import MeaMed, Phocas
 from hedgerow.aggregation.averaging import Mean
-from hedgerow.aggregation.clipping import ClipNorms
+from hedgerow.aggregation.bulyan import Bulyan, Select
+from hedgerow.aggregation.centered_clipping import CenteredClipping
 from hedgerow.aggregation.coordinatewise import Median, TrimmedMean
 from hedgerow.aggregation.geometric import GeometricMedian
-from hedgerow.aggregation.given import Given
-from hedgerow.aggregation.gram import measure
-from hedgerow.aggregation.judge import combine
-from hedgerow.aggregation.mixing import NNM
-from hedgerow.aggregation.rows import Array, as_numpy, columns, like
-from hedgerow.aggregation.rule import Before
+from hedgerow.aggregation.judge import aggregate, combine
+from hedgerow.aggregation.minimum_diameter import MDA
+from hedgerow.aggregation.monna import MoNNA
+from hedgerow.aggregation.rows import Array
 from hedgerow.aggregation.selection import Krum, MultiKrum, Neighbours
-from hedgerow.errors import Misconfigured, Rejected
+from hedgerow.aggregation.spectral import Spectral
 
-__all__ = ["clip_norms", "geometric_median", "krum", "mean", "median", "multi_krum", "nnm", "trimmed_mean"]
+__all__ = [
+    "bulyan",
+    "centered_clipping",
+    "geometric_median",
+    "krum",
+    "mda",
+    "mean",
+    "meamed",
+    "median",
+    "monna",
+    "multi_krum",
+    "phocas",
+    "spectral",
+    "trimmed_mean",
+]
 
 
 def mean(X: Array, weights: npt.ArrayLike | None = None) -> Array:
@@ -28,87 +45,134 @@ def mean(X: Array, weights: npt.ArrayLike | None = None) -> Array:
     return combine(X, Mean(), weights=weights)
 
 
-def median(X: Array) -> Array:
+def median(X: Array, weights: npt.ArrayLike | None = None) -> Array:
     """The coordinate-wise median `(d,)`, the midpoint for even n; see `Median`.
 
     >>> median(np.array([[0.0], [1.0], [3.0], [9.0]])).tolist()
     [2.0]
     """
-    return combine(X, Median())
+    return combine(X, Median(), weights=weights)
 
 
-def trimmed_mean(X: Array, f: int | float) -> Array:
+def trimmed_mean(X: Array, f: int | float, weights: npt.ArrayLike | None = None) -> Array:
     """The coordinate-wise mean `(d,)` without the `f` smallest and `f` largest values; see `TrimmedMean`.
 
     >>> trimmed_mean(np.array([[0.0], [1.0], [3.0], [9.0]]), f=1).tolist()
     [2.0]
     """
-    return combine(X, TrimmedMean(f=f))
+    return combine(X, TrimmedMean(f=f), weights=weights)
 
 
-def krum(X: Array, f: int | float, neighbours: Neighbours = "n-f-2", *, strict: bool = True) -> Array:
+def meamed(X: Array, f: int | float) -> Array:
+    """The coordinate-wise mean `(d,)` of the `n - f` values nearest to the median; see `MeaMed`.
+
+    >>> meamed(np.array([[0.0], [1.0], [3.0], [4.0], [90.0]]), f=1).tolist()
+    [2.0]
+    """
+    return combine(X, MeaMed(f=f))
+
+
+def phocas(X: Array, f: int | float) -> Array:
+    """The coordinate-wise mean `(d,)` of the `n - f` values nearest to the trimmed mean; see `Phocas`.
+
+    >>> phocas(np.array([[0.0], [1.0], [3.0], [4.0], [90.0]]), f=1).tolist()
+    [2.0]
+    """
+    return combine(X, Phocas(f=f))
+
+
+def krum(
+    X: Array,
+    f: int | float,
+    neighbours: Neighbours = "n-f-2",
+    *,
+    strict: bool = True,
+    weights: npt.ArrayLike | None = None,
+) -> Array:
     """The row `(d,)` whose nearest neighbours are closest; see `Krum`.
 
     >>> krum(np.array([[0.0], [1.0], [2.5], [3.0], [10.0]]), f=1).tolist()
     [2.5]
     """
-    return combine(X, Krum(f=f, neighbours=neighbours, strict=strict))
+    return combine(X, Krum(f=f, neighbours=neighbours, strict=strict), weights=weights)
 
 
 def multi_krum(
-    X: Array, f: int | float, m: int | None = None, neighbours: Neighbours = "n-f-2", *, strict: bool = True
+    X: Array,
+    f: int | float,
+    m: int | None = None,
+    neighbours: Neighbours = "n-f-2",
+    *,
+    strict: bool = True,
+    weights: npt.ArrayLike | None = None,
 ) -> Array:
     """The mean `(d,)` of the `m` rows (`n - f` if None) with the smallest Krum scores; see `MultiKrum`.
 
     >>> multi_krum(np.array([[0.0], [1.0], [2.0], [3.0], [10.0]]), f=1).tolist()
     [1.5]
     """
-    return combine(X, MultiKrum(f=f, m=m, neighbours=neighbours, strict=strict))
+    return combine(X, MultiKrum(f=f, m=m, neighbours=neighbours, strict=strict), weights=weights)
 
 
-def geometric_median(X: Array) -> Array:
+def bulyan(
+    X: Array,
+    f: int | float,
+    select: Select = "iterated",
+    neighbours: Neighbours = "n-f-2",
+    *,
+    strict: bool = True,
+) -> Array:
+    """The mean `(d,)` around the median, by coordinate, of the `n - 2f` rows that Krum selects; see `Bulyan`.
+
+    >>> bulyan(np.array([[0.0], [1.0], [2.0], [3.0], [4.0], [5.0], [40.0]]), f=1).tolist()
+    [3.0]
+    """
+    return combine(X, Bulyan(f=f, select=select, neighbours=neighbours, strict=strict))
+
+
+def mda(X: Array, f: int | float, weights: npt.ArrayLike | None = None) -> Array:
+    """The mean `(d,)` of the `n - f` rows whose diameter is smallest, exactly; see `MDA`.
+
+    >>> mda(np.array([[0.0], [1.0], [3.0], [4.0], [4.75]]), f=2).round(6).tolist()
+    [3.916667]
+    """
+    return combine(X, MDA(f=f), weights=weights)
+
+
+def monna(X: Array, f: int | float, pivot: int = 0) -> Array:
+    """The mean `(d,)` of the `n - f` rows nearest to the row `pivot`, which is trusted; see `MoNNA`.
+
+    >>> monna(np.array([[0.0], [1.0], [3.0], [90.0]]), f=1, pivot=2).round(6).tolist()
+    [1.333333]
+    """
+    return combine(X, MoNNA(f=f, pivot=pivot))
+
+
+def centered_clipping(
+    X: Array, center: npt.ArrayLike | None = None, tau: float | None = None, iterations: int = 3
+) -> Array:
+    """From `center` `(d,)` (zeros if None) steps to the mean of differences clipped to `tau`; see `CenteredClipping`.
+
+    >>> centered_clipping(np.array([[1.0], [2.0], [90.0]]), tau=3.0, iterations=1).round(6).tolist()
+    [2.0]
+    """
+    state = {} if center is None else {"center": np.asarray(center)}
+    return aggregate(X, CenteredClipping(tau=tau, iterations=iterations), state=state).vector
+
+
+def spectral(X: Array, f: int | float) -> Array:
+    """The mean `(d,)` of the rows without those that lie far where rows disagree most; see `Spectral`.
+
+    >>> spectral(np.array([[1.0, 0.0], [1.0, 1.0], [2.0, 0.0], [2.0, 1.0], [90.0, 90.0]]), f=1).round(1).tolist()
+    [1.5, 0.5]
+    """
+    return combine(X, Spectral(f=f))
+
+
+def geometric_median(X: Array, weights: npt.ArrayLike | None = None) -> Array:
     """The point `(d,)` with the smallest sum of distances to the rows, converged; see `GeometricMedian`.
 
     >>> geometric_median(np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [9.0, 9.0]])).round(6).tolist()
     [0.788675, 0.788675]
     """
-    return combine(X, GeometricMedian())
-
-
-def nnm(X: Array, f: int | float) -> Array:
-    """Rows `(n, d)`, each replaced by the mean of the `n - f` nearest to it; see `NNM`.
-
-    >>> nnm(np.array([[0.0], [1.0], [2.0]]), f=1).tolist()
-    [[0.5], [0.5], [1.5]]
-
-    Raises:
-        Rejected: E303 if a row is not finite: there is no honest row to put in its place.
-    """
-    return _rows(X, NNM(f=f))
-
-
-def clip_norms(X: Array, tau: float | None = None) -> Array:
-    """Rows `(n, d)`, none longer than `tau`, or than the median length if None; see `ClipNorms`.
-
-    >>> clip_norms(np.array([[3.0, 4.0], [0.0, 1.0]]), tau=2.5).tolist()
-    [[1.5, 2.0], [0.0, 1.0]]
-
-    Raises:
-        Rejected: E303 if a row is not finite.
-    """
-    return _rows(X, ClipNorms(tau=tau))
-
-
-def _rows(X: Array, step: Before) -> Array:
-    rows = as_numpy(X)
-    n, d = rows.shape
-    f = step.byzantine(n) or 0
-    if n < step.needs(f):
-        raise Misconfigured("E103", f"{type(step).__name__} with f={f} needs at least {step.needs(f)} rows, not {n}")
-    if not np.isfinite(rows).all():
-        raise Rejected("E303", "a row is not finite", hint="aggregate() leaves such rows out and reports them")
-    mixing = step.mix(measure(rows), Given(f=f)).geometry.mixing[:, :-1]
-    result = np.empty_like(rows)
-    for block in columns(n, d):
-        result[:, block] = mixing @ rows[:, block].astype(np.float64)
-    return like(result, X)
+    return combine(X, GeometricMedian(), weights=weights)

@@ -1,7 +1,9 @@
 """From the rows that arrived to those that a rule sees: unusable ones out, then the steps before the rule."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +11,15 @@ import numpy.typing as npt
 from hedgerow.aggregation.averaging import proportions
 from hedgerow.aggregation.given import Given, State
 from hedgerow.aggregation.gram import Geometry, measure
-from hedgerow.aggregation.rows import Floats, columns, row_norms
+from hedgerow.aggregation.rows import Floats, columns, lengths, weighted_sum
 from hedgerow.aggregation.rule import Rule, Step, through
+from hedgerow.aggregation.table import Block, Table, as_array
+from hedgerow.aggregation.threads import WORTH, allowed, in_order
 from hedgerow.errors import Exhausted, Misconfigured
 
 __all__ = ["Arrived", "Prepared", "admit", "given_to", "prepare"]
+
+T = TypeVar("T")
 
 _LARGEST_NORM = 1e150  # its square is still a float64
 
@@ -22,7 +28,7 @@ _LARGEST_NORM = 1e150  # its square is still a float64
 class Arrived:
     """The rows as they came (n, d), their `norms`, and which are `finite` and `usable`, (n,) each."""
 
-    rows: npt.NDArray[np.floating]
+    table: Table
     norms: Floats
     finite: npt.NDArray[np.bool_]
     usable: npt.NDArray[np.bool_]
@@ -35,7 +41,7 @@ class Prepared:
     `given` is what the rule is given about these n; `reasons` (k,) say why a step passed over a usable row.
     """
 
-    rows: npt.NDArray[np.floating]
+    table: Table
     geometry: Geometry
     given: Given
     reasons: Sequence[str]
@@ -43,20 +49,56 @@ class Prepared:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return len(self.geometry.shares), self.rows.shape[1]
+        return len(self.geometry.shares), self.table.shape[1]
 
     def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.floating]]]:
         """The rows after the steps, columns (n, b) by block, in the rows' dtype."""
+        for span, rows in self.table.spans():
+            for block in columns(self.table.shape[0], span.stop - span.start):
+                yield _shifted(block, span), as_array(self._stepped(rows[:, block]))
+
+    def each(self, work: Callable[[slice, Block], T], *, alone: bool = False) -> Iterator[T]:
+        """`work` on every block, its results in the blocks' order; by several threads where that pays, or `alone`.
+
+        A block is what the table keeps: an array, or a tensor on a device.
+        """
+
+        n, d = self.table.shape
+
+        def cut(part: tuple[slice, Block]) -> Iterator[tuple[slice, Block]]:
+            span, rows = part
+            for block in columns(n, span.stop - span.start):
+                yield _shifted(block, span), self._stepped(rows[:, block])
+
+        def work_through(part: tuple[slice, Block]) -> list[T]:
+            return [work(*block) for block in cut(part)]
+
+        if not alone:
+            yield from chain.from_iterable(in_order(work_through, self.table.spans(), numbers=n * d))
+        elif self.plain or n * d < WORTH or allowed() == 1:
+            for part in self.table.spans():
+                yield from (work(*block) for block in cut(part))
+        else:  # others take the steps meanwhile
+            for blocks in in_order(lambda part: list(cut(part)), self.table.spans(), numbers=n * d):
+                yield from (work(*block) for block in blocks)
+
+    def _stepped(self, rows: Block) -> Block:
+        if self.plain:
+            return rows
         factors = self.geometry.factors
-        if factors is None:
-            mixing = self.geometry.mixing[:, :-1].astype(self.rows.dtype)
-        else:
-            scale = factors.astype(self.rows.dtype)[:, None]
-        for block in columns(*self.rows.shape):
-            if self.plain:
-                yield block, self.rows[:, block]
-            else:
-                yield block, mixing @ self.rows[:, block] if factors is None else scale * self.rows[:, block]
+        if not isinstance(rows, np.ndarray):
+            from hedgerow.aggregation import device
+
+            return device.stepped(rows, self.geometry.mixing[:, :-1] if factors is None else factors)
+        if factors is not None:
+            scaled: npt.NDArray[np.floating] = factors.astype(rows.dtype)[:, None] * rows
+            return scaled
+        mixed: npt.NDArray[np.floating] = self.geometry.mixing[:, :-1].astype(rows.dtype) @ rows
+        return mixed
+
+    def combined(self, weights: Floats) -> npt.NDArray[np.floating]:
+        """`weights @ rows` `(d,)` for the rows after the steps, summed in float64 and returned in the rows' dtype."""
+        return weighted_sum(self.spread(weights)[0], self.table)
 
     def spread(self, inner: Floats) -> tuple[Floats, Floats]:
         """Weights of the n rows as weights of the k usable ones: with the steps' scaling, and without."""
@@ -65,35 +107,34 @@ class Prepared:
         return (inner @ self.geometry.mixing)[:-1], inner @ self.geometry.shares
 
 
-def admit(rows: npt.NDArray[np.floating], rule: Rule) -> Arrived:
-    """Which rows can be used.
+def admit(table: Table, rule: Rule, barred: Collection[int] = ()) -> Arrived:
+    """Which rows can be used; not those that are `barred`.
 
     Raises:
         Misconfigured: E103 too few rows for a step. Exhausted: E502 more unusable rows than the rule tolerates.
     """
-    arrived = n = len(rows)
+    arrived = n = table.shape[0]
     for step in (*rule.before, rule.last):
         f = step.byzantine(arrived) or 0
         if n < step.needs(f):
             name, come = type(step).__name__, "arrived" if n == arrived else f"are left of {arrived}"
             raise Misconfigured("E103", f"{name} with f={f} needs at least {step.needs(f)} rows, and {n} {come}")
         n = step.rows(n)
-    norms = row_norms(rows)
-    finite = np.isfinite(norms)
-    for row in np.flatnonzero(~finite):
-        finite[row] = np.isfinite(rows[row]).all()  # a length can overflow although every number is finite
+    norms, finite = lengths(table)  # a length can overflow although every number is finite
     norms[np.isnan(norms)] = np.inf
-    usable = norms <= min(_LARGEST_NORM, float(np.finfo(rows.dtype).max))
+    usable = norms <= min(_LARGEST_NORM, float(np.finfo(table.dtype).max))
+    usable[list(barred)] = False
     removed = arrived - int(np.count_nonzero(usable))
     told = rule.byzantine(arrived)
     tolerated = rule.tolerates(arrived) if told is None else told
     if removed > tolerated:
         raise Exhausted(
             "E502",
-            f"{removed} of {arrived} updates are not finite or too large, and the rule tolerates {tolerated}",
+            f"{removed} of {arrived} updates are {'barred, ' if barred else ''}not finite or too large, "
+            f"and the rule tolerates {tolerated}",
             hint="no vector was made; look at the sites that sent them",
         )
-    return Arrived(rows=rows, norms=norms, finite=finite, usable=usable)
+    return Arrived(table=table, norms=norms, finite=finite, usable=usable)
 
 
 def given_to(
@@ -112,7 +153,7 @@ def given_to(
         Misconfigured: E105 for weights that the rule cannot use, E126 for another number of sites than rows or another
             length of the reference, and as `proportions`.
     """
-    n, d = arrived.rows.shape
+    n, d = arrived.table.shape
     if weights is not None and not (rule.last.weighted and all(step.weighted for step in rule.before)):
         raise Misconfigured("E105", "this rule gives every row the same say and takes no weights")
     if sites and len(sites) != n:
@@ -125,6 +166,7 @@ def given_to(
         f=0,
         weights=shares,
         sites=tuple(sites[row] for row in usable) if sites else (),
+        places=tuple(usable),
         reference=reference,
         state={} if state is None else state,
         rng=rng,
@@ -133,17 +175,22 @@ def given_to(
 
 def prepare(arrived: Arrived, rule: Rule, given: Given) -> Prepared:
     """Take the steps before the rule; each is told its f less the rows that were taken out."""
-    n = len(arrived.rows)
-    rows = arrived.rows if arrived.usable.all() else arrived.rows[arrived.usable]
+    n = len(arrived.usable)
+    usable = np.flatnonzero(arrived.usable)
+    table = arrived.table if len(usable) == n else arrived.table.take(usable)
 
     def hostile(step: Step) -> int:
-        return max((step.byzantine(n) or 0) - (n - len(rows)), 0)
+        return max((step.byzantine(n) or 0) - (n - len(usable)), 0)
 
-    passed = through(rule.before, measure(rows), given, hostile)
+    passed = through(rule.before, measure(table), given, hostile)
     return Prepared(
-        rows=rows,
+        table=table,
         geometry=passed.geometry,
         given=passed.given.told(hostile(rule.last)),
         reasons=passed.reasons,
         plain=not rule.before,
     )
+
+
+def _shifted(block: slice, span: slice) -> slice:
+    return slice(span.start + block.start, span.start + block.stop)

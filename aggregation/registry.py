@@ -4,45 +4,95 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
+from hedgerow.aggregation.arc import ARC
+from hedgerow.aggregation.around import MeaMed, Phocas
 from hedgerow.aggregation.averaging import Mean
+from hedgerow.aggregation.bucketing import Bucketing
+from hedgerow.aggregation.bulyan import Bulyan
+from hedgerow.aggregation.centered_clipping import CenteredClipping
 from hedgerow.aggregation.clipping import ClipNorms
 from hedgerow.aggregation.coordinatewise import Median, TrimmedMean
+from hedgerow.aggregation.divide_and_conquer import DnC
+from hedgerow.aggregation.fl_detector import FLDetector
+from hedgerow.aggregation.flame import Flame
+from hedgerow.aggregation.fltrust import FLTrust
+from hedgerow.aggregation.foolsgold import FoolsGold
 from hedgerow.aggregation.geometric import GeometricMedian
+from hedgerow.aggregation.minimum_diameter import MDA
 from hedgerow.aggregation.mixing import NNM
-from hedgerow.aggregation.rule import Before, CoordinateRule, GramRule, Rule
+from hedgerow.aggregation.monna import MoNNA
+from hedgerow.aggregation.rejecting import RejectLong
+from hedgerow.aggregation.reputation import Reputation
+from hedgerow.aggregation.robust_learning_rate import RobustLearningRate
+from hedgerow.aggregation.rule import Before, Rule
 from hedgerow.aggregation.selection import Krum, MultiKrum
+from hedgerow.aggregation.sign_guard import SignGuard
+from hedgerow.aggregation.spectral import Spectral
 from hedgerow.errors import Misconfigured
 
-__all__ = ["BEFORE", "RULES", "make_rule", "minimum_rows", "supports_weights"]
+__all__ = [
+    "BEFORE",
+    "NO_STEP",
+    "RULES",
+    "add_rule",
+    "check_names",
+    "make_before",
+    "make_rule",
+    "minimum_rows",
+    "supports_weights",
+]
 
-RULES: Mapping[str, Callable[[int, bool], GramRule | CoordinateRule]] = MappingProxyType(
-    {
-        "mean": lambda f, strict: Mean(f=f),
-        "median": lambda f, strict: Median(f=f),
-        "trimmed-mean": lambda f, strict: TrimmedMean(f=f),
-        "krum": lambda f, strict: Krum(f=f, strict=strict),
-        "multi-krum": lambda f, strict: MultiKrum(f=f, strict=strict),
-        "geometric-median": lambda f, strict: GeometricMedian(f=f),
-    }
-)
-"""What `aggregate.rule` may be in a job: name to a maker from (byzantine, strict)."""
+Maker = Callable[[int, bool], Rule]
 
-BEFORE: Mapping[str, Callable[[int], Before | None]] = MappingProxyType(
+_rules: dict[str, Maker] = {
+    "mean": lambda f, strict: Mean(f=f),
+    "median": lambda f, strict: Median(f=f),
+    "trimmed-mean": lambda f, strict: TrimmedMean(f=f),
+    "meamed": lambda f, strict: MeaMed(f=f),
+    "phocas": lambda f, strict: Phocas(f=f),
+    "krum": lambda f, strict: Krum(f=f, strict=strict),
+    "multi-krum": lambda f, strict: MultiKrum(f=f, strict=strict),
+    "bulyan": lambda f, strict: Bulyan(f=f, strict=strict),
+    "mda": lambda f, strict: MDA(f=f),
+    "monna": lambda f, strict: MoNNA(f=f),
+    "geometric-median": lambda f, strict: GeometricMedian(f=f),
+    "centered-clipping": lambda f, strict: CenteredClipping(f=f),
+    "spectral": lambda f, strict: Spectral(f=f),
+    "fltrust": lambda f, strict: FLTrust(f=f),
+    "foolsgold": lambda f, strict: FoolsGold(f=f),
+    "flame": lambda f, strict: Flame(f=f),
+    "dnc": lambda f, strict: DnC(f=f),
+    "sign-guard": lambda f, strict: SignGuard(f=f),
+    "fl-detector": lambda f, strict: FLDetector(f=f),
+    "robust-learning-rate": lambda f, strict: RobustLearningRate(threshold=2 * f + 1, rule=Mean(f=f)),
+    "reputation": lambda f, strict: Reputation(rule=TrimmedMean(f=f)),
+}
+
+_owners: dict[str, str] = {}
+
+RULES: Mapping[str, Maker] = MappingProxyType(_rules)
+"""What `aggregate.rule` may be in a job: name to a maker from (byzantine, strict). `register_rule` adds to it."""
+
+BEFORE: Mapping[str, Callable[[int], Before]] = MappingProxyType(
     {
-        "none": lambda f: None,
         "clip": lambda f: ClipNorms(),
+        "reject": lambda f: RejectLong(f=f),
+        "arc": lambda f: ARC(f=f),
         "nnm": lambda f: NNM(f=f),
-        "clip+nnm": lambda f: ClipNorms() | NNM(f=f),
+        "bucketing": lambda f: Bucketing(),
     }
 )
-"""What `aggregate.before` may be in a job: name to a maker from (byzantine)."""
+"""The steps that `aggregate.before` may join with `+`, as in `"arc+nnm"`: name to a maker from (byzantine)."""
+
+NO_STEP = "none"
+"""What `aggregate.before` is in a job whose rows go to the rule as they are."""
 
 
-def make_rule(rule: str, *, byzantine: int, before: str = "none", strict: bool = True) -> Rule:
+def make_rule(rule: str, *, byzantine: int, before: str = NO_STEP, strict: bool = True) -> Rule:
     """The rule that a job names, told how many hostile rows to expect.
 
-    >>> make_rule("trimmed-mean", byzantine=2, before="nnm")
-    NNM(f=2) | TrimmedMean(f=2)
+    >>> make_rule("trimmed-mean", byzantine=2, before="arc+nnm")
+    ARC(f=2) | NNM(f=2) | TrimmedMean(f=2)
 
     Raises:
         Misconfigured: E103 for an unknown name (the hint is the nearest one) or a negative `byzantine`.
@@ -50,11 +100,54 @@ def make_rule(rule: str, *, byzantine: int, before: str = "none", strict: bool =
     if byzantine < 0:
         raise Misconfigured("E103", f"byzantine must not be negative, not {byzantine}", place="aggregate.byzantine")
     last = RULES[_known(rule, RULES, "aggregate.rule")](byzantine, strict)
-    first = BEFORE[_known(before, BEFORE, "aggregate.before")](byzantine)
+    first = make_before(before, byzantine)
     return last if first is None else first | last
 
 
-def minimum_rows(rule: str, byzantine: int, before: str = "none", *, strict: bool = True) -> int:
+def make_before(before: str, byzantine: int) -> Before | None:
+    """The steps that a job names, in their order, or None for `"none"`.
+
+    >>> make_before("clip+nnm", 2)
+    ClipNorms(tau=None) | NNM(f=2)
+
+    Raises:
+        Misconfigured: E103 for an unknown or repeated name.
+    """
+    if before == NO_STEP:
+        return None
+    names = before.split("+")
+    made: Before | None = None
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise Misconfigured(
+                "E103",
+                f"'aggregate.before' names '{name}' twice",
+                place="aggregate.before",
+                hint=f"write '{name}' once, at its place in the order",
+            )
+        if name == NO_STEP:
+            raise Misconfigured(
+                "E103",
+                f"'aggregate.before' joins '{NO_STEP}' with steps",
+                place="aggregate.before",
+                hint=f"write '{NO_STEP}' alone, or leave it out",
+            )
+        step = BEFORE[_known(name, BEFORE, "aggregate.before")](byzantine)
+        made = step if made is None else made | step
+    return made
+
+
+def check_names(rule: str, before: str) -> None:
+    """Whether a job may use these names.
+
+    Raises:
+        Misconfigured: E103, as `make_rule`.
+    """
+    _known(rule, RULES, "aggregate.rule")
+    make_before(before, 0)
+
+
+def minimum_rows(rule: str, byzantine: int, before: str = NO_STEP, *, strict: bool = True) -> int:
     """The fewest rows that the rule needs to withstand `byzantine` hostile ones. Fewer raise when it is used.
 
     >>> minimum_rows("krum", 2), minimum_rows("trimmed-mean", 2), minimum_rows("mean", 0)
@@ -66,21 +159,43 @@ def minimum_rows(rule: str, byzantine: int, before: str = "none", *, strict: boo
     return make_rule(rule, byzantine=byzantine, before=before, strict=strict).needs(byzantine)
 
 
-def supports_weights(rule: str) -> bool:
-    """Whether the rule can use server-known weights, one per row. The others give every row the same say.
+def supports_weights(rule: str, before: str = NO_STEP) -> bool:
+    """Whether the rule, behind these steps, can use server-known weights, one per row.
 
-    >>> supports_weights("mean"), supports_weights("krum")
+    >>> supports_weights("trimmed-mean", "arc+nnm"), supports_weights("bulyan")
     (True, False)
 
     Raises:
         Misconfigured: E103 for an unknown name.
     """
-    return RULES[_known(rule, RULES, "aggregate.rule")](0, True).weighted
+    made = make_rule(rule, byzantine=0, before=before)
+    return made.last.weighted and all(step.weighted for step in made.before)
+
+
+def add_rule(name: str, maker: Maker, owner: str) -> None:
+    """Let jobs name one rule more. `owner` names the function behind it, whose module may be loaded again.
+
+    Raises:
+        Misconfigured: E103 if another owner has the name, or it is not lower-case words joined with `-`.
+    """
+    if not name or name != name.lower() or not name.replace("-", "").isalnum() or not name.isascii():
+        raise Misconfigured("E103", f"a rule's name is lower-case words joined with '-', not {name!r}")
+    if name in _rules and _owners.get(name) != owner:
+        raise Misconfigured("E103", f"there is a rule named '{name}' already", hint="choose another name")
+    _rules[name], _owners[name] = maker, owner
 
 
 def _known(name: str, names: Mapping[str, object], place: str) -> str:
     if name in names:
         return name
-    near = get_close_matches(name, names, n=1, cutoff=0.0)
-    hint = f"did you mean {near[0]!r}? The choices are {', '.join(names)}"
-    raise Misconfigured("E103", f"unknown name {name!r}", place=place, hint=hint)
+    raise Misconfigured("E103", f"'{place}' cannot be {name!r}", place=place, hint=_way_on(name, names))
+
+
+def _way_on(name: str, names: Mapping[str, object]) -> str:
+    if names is RULES and name in BEFORE:
+        return f"'{name}' is a step before the rule: write it into aggregate.before"
+    if names is BEFORE and name in RULES:
+        return f"'{name}' is a rule: write it into aggregate.rule"
+    near = get_close_matches(name.lower().replace("_", "-"), names, n=1)
+    steps = f"'{NO_STEP}', or steps joined with '+': " if names is BEFORE else ""
+    return (f"did you mean '{near[0]}'? " if near else "") + f"the choices are {steps}" + ", ".join(names)

@@ -1,15 +1,17 @@
 """What every rule is: steps that look at rows, joined with `|`, the last of which makes them one vector."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.given import Given, State, View
+from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.gram import Geometry
+from hedgerow.aggregation.opinion import Judged, Mixed, Opinion, Weighed
+from hedgerow.aggregation.promises import COORDINATES, DISTANCES, Promise
 from hedgerow.aggregation.rows import Floats
 
 __all__ = [
@@ -38,6 +40,16 @@ class Step(ABC):
 
     __slots__ = ()
     weighted: ClassVar[bool] = False
+
+    @property
+    def promises(self) -> frozenset[Promise]:
+        """What holds for the vector, whatever the rows; the property tests hold every registered rule to it."""
+        return frozenset()
+
+    @property
+    def wants(self) -> frozenset[Want]:
+        """What `aggregate` must be given beside the rows, or the step raises E105. See `wanted` for a whole rule."""
+        return frozenset()
 
     @abstractmethod
     def byzantine(self, n: int) -> int | None:
@@ -74,6 +86,10 @@ class Rule(Step):
         assert isinstance(self, (GramRule, CoordinateRule, Defence))
         return self
 
+    def behind(self, steps: "tuple[Before, ...]") -> "Rule":
+        """The rule on the rows that come out of these steps."""
+        return Chain(parts=steps + self.before, rule=self.last)
+
     def tolerates(self, n: int) -> int:
         """How many of `n` rows may be unusable when the rule was not told a number."""
         return (n - 1) // 2
@@ -87,24 +103,14 @@ class Rule(Step):
         return None
 
 
-class Weighed(NamedTuple):
-    """Weights `(n,)` of the rows in the vector, summing to 1, and the rule's scores `(n,)`, larger more suspicious."""
-
-    weights: Floats
-    scores: Floats | None
-
-
-class Judged(NamedTuple):
-    """The vector `(b,)` of a block of columns, and which entries `(n, b)` went into it, if that was asked."""
-
-    vector: Floats
-    used: npt.NDArray[np.bool_] | None
-
-
 class GramRule(Rule):
     """A rule whose vector is a weighted sum of the rows; it sees distances, never coordinates."""
 
     __slots__ = ()
+
+    @property
+    def promises(self) -> frozenset[Promise]:
+        return DISTANCES
 
     @abstractmethod
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
@@ -116,23 +122,13 @@ class CoordinateRule(Rule):
 
     __slots__ = ()
 
+    @property
+    def promises(self) -> frozenset[Promise]:
+        return COORDINATES
+
     @abstractmethod
     def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
         """The vector `(b,)` for a block of columns `(n, b)`, and who is in it if `judge`."""
-
-
-class Opinion(NamedTuple):
-    """What a `Defence` makes of the rows.
-
-    `weights` `(n,)` of the rows in the vector, or None where it is no weighted sum; then `vector` `(d,)` is there.
-    `scores` `(n,)`, larger more suspicious. `excluded`: row to reason. `state`: for the next round.
-    """
-
-    weights: Floats | None = None
-    scores: Floats | None = None
-    vector: npt.NDArray[np.floating] | None = None
-    excluded: Mapping[int, str] = {}
-    state: State = {}
 
 
 class Defence(Rule):
@@ -147,22 +143,15 @@ class Defence(Rule):
         """The vector or the weights, who was left out and why, and what to remember."""
 
 
-class Mixed(NamedTuple):
-    """The rows after a step, and which of the rows before it (`(n,)`) it passed over.
-
-    `weights`: of the rows after it, where the step changes them (as grouping does); None where they stay.
-    """
-
-    geometry: Geometry
-    passed_over: npt.NDArray[np.bool_]
-    weights: Floats | None = None
-
-
 class Before(Step):
     """A step that maps rows to rows, to be joined with others and with a rule: `ClipNorms() | NNM(f=2) | Krum(f=2)`."""
 
     __slots__ = ()
     reason: ClassVar[str] = ""
+
+    @property
+    def promises(self) -> frozenset[Promise]:
+        return DISTANCES
 
     @property
     def steps(self) -> "tuple[Before, ...]":
@@ -184,13 +173,11 @@ class Before(Step):
     @overload
     def __or__(self, other: "Before") -> "Steps": ...
     @overload
-    def __or__(self, other: Rule) -> "Chain": ...
-    def __or__(self, other: "Before | Rule") -> "Steps | Chain":
+    def __or__(self, other: Rule) -> Rule: ...
+    def __or__(self, other: "Before | Rule") -> "Steps | Rule":
         if isinstance(other, Before):
             return Steps(parts=self.steps + other.steps)
-        if isinstance(other, Rule):
-            return Chain(parts=self.steps + other.before, rule=other.last)
-        return NotImplemented
+        return other.behind(self.steps) if isinstance(other, Rule) else NotImplemented
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -201,6 +188,10 @@ class Steps(Before):
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.parts))
+
+    @property
+    def promises(self) -> frozenset[Promise]:
+        return frozenset.intersection(*(part.promises for part in self.parts))
 
     @property
     def steps(self) -> tuple[Before, ...]:
@@ -236,6 +227,10 @@ class Chain(Rule):
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, (*self.parts, self.rule)))
+
+    @property
+    def promises(self) -> frozenset[Promise]:
+        return frozenset.intersection(*(step.promises for step in (*self.parts, self.rule)))
 
     @property
     def before(self) -> tuple[Before, ...]:
@@ -277,7 +272,7 @@ def through(parts: Sequence[Before], geometry: Geometry, given: Given, hostile: 
         shares, n = geometry.shares, len(geometry.shares)
         geometry, passed_over, weights = part.mix(geometry, given.told(hostile(part)))
         if weights is not None or len(geometry.shares) != n:
-            given = replace(given, weights=weights, sites=())
+            given = replace(given, weights=weights, sites=(), places=())
         if passed_over.any():
             gone = whole(shares, passed_over)
             reasons = [reason or part.reason * bool(now) for reason, now in zip(reasons, gone, strict=True)]

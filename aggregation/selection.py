@@ -8,11 +8,12 @@ import numpy as np
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.kappa import least_kappa
+from hedgerow.aggregation.mass import hostile_mass, uneven, within
 from hedgerow.aggregation.rows import Floats, count
 from hedgerow.aggregation.rule import GramRule, Weighed
 from hedgerow.errors import Misconfigured
 
-__all__ = ["Krum", "MultiKrum", "Neighbours", "krum_scores"]
+__all__ = ["Krum", "MultiKrum", "Neighbours", "heavy_scores", "krum_scores"]
 
 Neighbours = Literal["n-f-2", "n-f-1"]
 
@@ -21,7 +22,9 @@ Neighbours = Literal["n-f-2", "n-f-1"]
 class Krum(GramRule):
     """The one row with the smallest sum of squared distances to its nearest neighbours. Ties: the lowest index.
 
-    `neighbours`: `"n-f-2"` as in the paper, or `"n-f-1"`, which some libraries use; answers differ.
+    `neighbours`: `"n-f-2"` as in the paper, or `"n-f-1"`, which some libraries use; answers differ. With weights, the
+    neighbours are the nearest rows that, with the row itself, hold all of the weight but what the `f` heaviest hold
+    (less a fair share more for `"n-f-2"`), and their squared distances are weighted.
     `strict=False` lifts the paper's n >= 2f + 3 to n > 2f.
 
     Verdict: the score is that sum; every row but the chosen one is excluded. Assumption: n >= 2f + 3 and honest rows
@@ -35,6 +38,7 @@ class Krum(GramRule):
 
     reason: ClassVar[str] = "not selected by Krum"
     least_share: ClassVar[float] = 0.0
+    weighted: ClassVar[bool] = True
 
     f: int | float
     neighbours: Neighbours = "n-f-2"
@@ -54,7 +58,7 @@ class Krum(GramRule):
         return 6 * (1 + least) if least is not None and self.neighbours == "n-f-1" else None
 
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
-        scores = krum_scores(geometry.squared_distances(), given.f, self.neighbours)
+        scores = _scores(geometry, given, self.neighbours)
         weights = np.zeros(len(scores))
         weights[scores.argmin()] = 1.0
         return Weighed(weights, scores)
@@ -64,7 +68,8 @@ class Krum(GramRule):
 class MultiKrum(GramRule):
     """The mean of the `m` rows with the smallest Krum scores; `m=None` keeps `n - f`. Ties: the lowest index.
 
-    The mean is plain: a weight that the sender claims would let one row outvote the others.
+    The mean is plain unless the server gives weights: one that the sender claims would let it outvote the others. With
+    weights, `m=None` keeps all of the weight but what the `f` heaviest rows hold, and the mean is weighted.
 
     Verdict: the score is Krum's; rows outside the `m` are excluded. Assumption: n >= 2f + 3 (`strict=False`: n > 2f)
     and honest rows alike. κ: none is claimed here. Breakdown: f rows for m <= n - f. Cost: O(n²d).
@@ -76,6 +81,7 @@ class MultiKrum(GramRule):
 
     reason: ClassVar[str] = "not selected by multi-Krum"
     least_share: ClassVar[float] = 0.0
+    weighted: ClassVar[bool] = True
 
     f: int | float
     m: int | None = None
@@ -94,11 +100,26 @@ class MultiKrum(GramRule):
         return max(2 * f + (3 if self.strict else 1), f + (self.m or 1))
 
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
-        scores = krum_scores(geometry.squared_distances(), given.f, self.neighbours)
+        scores = _scores(geometry, given, self.neighbours)
+        order = np.argsort(scores, kind="stable")
+        known = uneven(given)
         kept = len(scores) - given.f if self.m is None else self.m
         weights = np.zeros(len(scores))
-        weights[np.argsort(scores, kind="stable")[:kept]] = 1.0 / kept
-        return Weighed(weights, scores)
+        if known is None:
+            weights[order[:kept]] = 1.0 / kept
+            return Weighed(weights, scores)
+        if self.m is None:
+            weights[order] = within(known[order], 0.0, 1.0 - hostile_mass(known, given.f))
+        else:
+            weights[order[:kept]] = known[order[:kept]]
+        return Weighed(weights / weights.sum(), scores)
+
+
+def _scores(geometry: Geometry, given: Given, neighbours: Neighbours) -> Floats:
+    weights, distances = uneven(given), geometry.squared_distances()
+    if weights is None:
+        return krum_scores(distances, given.f, neighbours)
+    return heavy_scores(distances, weights, hostile_mass(weights, given.f), neighbours)
 
 
 def krum_scores(squared_distances: Floats, f: int, neighbours: Neighbours = "n-f-2") -> Floats:
@@ -115,6 +136,26 @@ def krum_scores(squared_distances: Floats, f: int, neighbours: Neighbours = "n-f
     if n == 1:
         return np.zeros(1)
     scores: Floats = np.sort(distances, axis=1)[:, : min(nearest, n - 1)].sum(axis=1)
+    return scores
+
+
+def heavy_scores(squared_distances: Floats, weights: Floats, mass: float, neighbours: Neighbours = "n-f-2") -> Floats:
+    """`krum_scores` of rows with weights that sum to 1, of which hostile rows may hold `mass`; at least one counts.
+
+    >>> line = np.array([0.0, 1.0, 2.0, 3.0, 10.0])
+    >>> heavy_scores((line[:, None] - line) ** 2, np.full(5, 0.2), 0.2).round(9).tolist()
+    [5.0, 2.0, 2.0, 5.0, 113.0]
+    """
+    n = len(squared_distances)
+    if n == 1:
+        return np.zeros(1)
+    distances = squared_distances.copy()
+    np.fill_diagonal(distances, np.inf)
+    order = distances.argsort(axis=1, kind="stable")[:, : n - 1]
+    others = weights[order]
+    reach = 1.0 - mass - weights - (1.0 / n if neighbours == "n-f-2" else 0.0)
+    parts = within(others, 0.0, np.maximum(reach, others[:, 0])[:, None], axis=1)
+    scores: Floats = n * (parts * np.take_along_axis(distances, order, axis=1)).sum(axis=1)
     return scores
 
 

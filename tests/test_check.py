@@ -125,6 +125,29 @@ def test_a_cohort_is_judged_by_what_the_quorum_and_the_rule_need(
 
 
 @pytest.mark.parametrize(
+    ("rule", "before", "said"),
+    [
+        ("fltrust", "none", "compares with the server's own update"),
+        ("foolsgold", "bucketing", "must know whose row each is"),
+        ("monna", "bucketing", "needs single rows"),
+        ("foolsgold", "arc+nnm", ""),
+        ("reputation", "clip", ""),
+        ("flame", "none", ""),
+    ],
+)
+def test_a_rule_that_cannot_get_what_it_needs_is_an_error(rule: str, before: str, said: str) -> None:
+    job = Job.from_flat({**OPEN, "aggregate.rule": rule, "aggregate.before": before, "aggregate.byzantine": 1})
+    found = [finding for finding in check_job(job, Tiny(), sites(8)) if finding.place == "aggregate.rule"]
+    assert [(finding.code, said in finding.message) for finding in found] == ([("E105", True)] if said else [])
+
+
+def test_a_rule_that_trusts_one_site_says_which() -> None:
+    job = Job.from_flat({**OPEN, "aggregate.rule": "monna", "aggregate.before": "none", "aggregate.byzantine": 1})
+    (found,) = [finding for finding in check_job(job, Tiny(), sites(8)) if finding.place == "aggregate.rule"]
+    assert found.level == "warning" and "whose name comes first" in found.message
+
+
+@pytest.mark.parametrize(
     ("gate", "found"),
     [("auc <= 0.55", []), ("tpr@0.01 <= 0.03", []), ("auc < 0.55", ["E103"]), ("nonsense", ["E103"]), (" ", ["E103"])],
 )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["check_job"]
 
 MANY = 3000  # updates whose comparison with each other is felt
-COMPARING = ("krum", "multi-krum", "geometric-median")
+COMPARING = ("krum", "multi-krum", "bulyan", "mda", "monna", "geometric-median", "centered-clipping", "spectral")
 NOISY = 3.0  # noise norm over clip per step above which training by a few sites rarely gets anywhere
 
 
@@ -33,7 +33,7 @@ def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
     (E105), a model without parameters (E126), and everything of `check_data`. Notes say the ε that each site will
     spend and the noise it costs. A user's own code that raises is a finding too.
     """
-    findings = [*_cohort(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
+    findings = [*_cohort(job, len(sites)), *_rule(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
     seen = survey(task, sites)
     findings += judge_data(task, seen, privacy_delta=job.privacy.delta)
     findings += _model(job, task, seen)
@@ -83,6 +83,45 @@ def _cohort(job: Job, sites: int) -> Iterator[Finding]:
             place="cohort.quorum",
             hint=f"write cohort.quorum = {needed}",
         )
+
+
+def _rule(job: Job, sites: int) -> Iterator[Finding]:
+    """The rule is tried on made-up updates of as few sites as it needs, given what the coordinator can give."""
+    import numpy as np
+
+    from hedgerow.aggregation import aggregate, make_rule, minimum_rows, wanted
+
+    named = job.aggregate
+    rows = max(minimum_rows(named.rule, named.byzantine, named.before), 2)
+    if rows > sites:
+        return  # said already
+    rule = make_rule(named.rule, byzantine=named.byzantine, before=named.before)
+    if "reference" in wanted(rule):
+        yield Finding(
+            level="error",
+            code="E105",
+            message=f"'{named.rule}' compares with the server's own update, and this version's coordinator makes none",
+            place="aggregate.rule",
+            hint='choose another rule, such as "trimmed-mean"; Python code calls aggregate(X, rule, reference=...)',
+        )
+        return
+    rng = np.random.default_rng(0)
+    try:
+        aggregate(rng.standard_normal((rows, 8)), rule, sites=[f"site-{row}" for row in range(rows)], rng=rng)
+    except HedgerowError as error:
+        yield replace(Finding.of(error), place="aggregate.rule")
+    except Exception as error:  # a rule of the user's own
+        what = f"the rule '{named.rule}' failed on made-up updates: {type(error).__name__}: {error}"
+        yield Finding(level="error", code="E111", message=what, place="aggregate.rule")
+    else:
+        if named.rule == "monna":
+            yield Finding(
+                level="warning",
+                code="E105",
+                message="'monna' trusts the update of the site whose name comes first: hostile, it decides the model",
+                place="aggregate.rule",
+                hint='where no site is trusted, write aggregate.rule = "trimmed-mean" and aggregate.before = "arc+nnm"',
+            )
 
 
 def _gate(job: Job, task: Task) -> Iterator[Finding]:

@@ -24,7 +24,11 @@ from hedgerow.settings import Scalar, Settings, option
 
 __all__ = ["Aggregate", "Cohort", "Job", "Leakage", "Local", "Privacy", "Secure", "Server"]
 
-LATER: Mapping[str, Scalar] = {"local.clip": 0.0}  # settings that are younger than the first digests
+_USUAL = ("trimmed-mean", "clip+nnm")  # aggregate.rule and aggregate.before where a job does not say
+LATER: Mapping[str, Scalar] = {
+    "local.clip": 0.0,
+    "local.update_momentum": 0.0,
+}  # settings that are younger than the first digests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +53,8 @@ class Local(Settings):
     """How a site trains: passes over its data, expected batch size, optimiser, and FedProx's `proximal` weight μ.
 
     `clip` is the largest norm of a batch's gradient, FedProx's pull included, where privacy does not clip every record;
-    0 clips nothing.
+    0 clips nothing. `update_momentum` is the client momentum β: a site answers with the average of its updates so far,
+    each past round weighing β of the next (`hedgerow.client.momentum`); it is part of a robust rule's defence.
     FedProx: Li et al., "Federated Optimization in Heterogeneous Networks", MLSys 2020, Algorithm 2.
     """
 
@@ -62,6 +67,7 @@ class Local(Settings):
     weight_decay: float = option(0.0, low=0)
     proximal: float = option(0.0, low=0)
     clip: float = option(0.0, low=0)
+    update_momentum: float = option(0.0, low=0, below=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,17 +110,26 @@ class Privacy(Settings):
 class Aggregate(Settings):
     """How updates become one. The defaults tolerate one hostile site; `byzantine = 0` must be written out.
 
-    `weights = "examples"` (the plain mean only, never under differential privacy) uses the count that a site declared
-    in its first reply, frozen for the run and capped at three times the median.
+    `weights = "examples"` (never under differential privacy, and not with every rule) uses the count that a site
+    declared in its first reply, frozen for the run and capped at three times the median. A robust rule then withstands
+    hostile sites as long as the `byzantine` heaviest hold less than half of the weight.
+
+    `rule` is a name in `hedgerow.aggregation.RULES`, or one that the task's module registered; `before` is `none`, or
+    steps of `hedgerow.aggregation.BEFORE` joined with `+` in their order, as in `arc+nnm`.
     """
 
     prefix: ClassVar[str] = "aggregate."
-    rule: str = option(
-        "trimmed-mean", choices=("mean", "median", "trimmed-mean", "krum", "multi-krum", "geometric-median")
-    )
+    rule: str = option("trimmed-mean")
     byzantine: int = option(1, low=0)
-    before: str = option("clip+nnm", choices=("none", "clip", "nnm", "clip+nnm"))
+    before: str = option("clip+nnm")
     weights: str = option("uniform", choices=("uniform", "examples"))
+
+    def __post_init__(self) -> None:
+        Settings.__post_init__(self)
+        if (self.rule, self.before) != _USUAL:  # the usual job needs no rules to be read, only to be run
+            from hedgerow.aggregation import check_names
+
+            check_names(self.rule, self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +203,23 @@ class Job(Settings):
         """
         return cls.from_toml(project_file(Path(path)))
 
+    @classmethod
+    def from_record(cls, values: Mapping[str, Scalar]) -> "Job":
+        """A job that was run, read back. A rule that its task registered keeps its name, though no task is here.
+
+        Raises:
+            Misconfigured: E101–E106 for everything else.
+        """
+        try:
+            return cls.from_flat(values)
+        except Misconfigured as error:
+            rule = values.get("aggregate.rule")
+            if error.code != "E103" or error.place != "aggregate.rule" or not isinstance(rule, str):
+                raise
+        job = cls.from_flat({**values, "aggregate.rule": "mean"})
+        object.__setattr__(job.aggregate, "rule", rule)  # past the look-up, which nobody here can answer
+        return job
+
 
 def project_file(path: Path) -> Path:
     """A folder's `pyproject.toml`, or the file itself."""
@@ -235,9 +267,14 @@ def _refuse_contradictions(job: Job) -> None:
             place="privacy.unit",
             hint='write privacy.unit = "record", or remove privacy.epsilon and privacy.delta',
         )
-    if job.aggregate.weights == "examples" and (job.aggregate.rule, job.aggregate.before) != ("mean", "none"):
-        raise Misconfigured(
-            "E105",
-            "aggregate.weights = 'examples' works with rule = 'mean' and before = 'none' only",
-            place="aggregate.weights",
-        )
+    if job.aggregate.weights == "examples":
+        from hedgerow.aggregation import supports_weights
+
+        if not supports_weights(job.aggregate.rule, job.aggregate.before):
+            steps = "" if job.aggregate.before == "none" else f" behind '{job.aggregate.before}'"
+            raise Misconfigured(
+                "E105",
+                f"aggregate.weights = 'examples': '{job.aggregate.rule}'{steps} gives every site the same say",
+                place="aggregate.weights",
+                hint='write aggregate.weights = "uniform", or take the trimmed-mean behind "arc+nnm"',
+            )

@@ -36,7 +36,7 @@ from hedgerow.update import Layout, Vector
 
 __all__ = ["RunFolder", "list_runs"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,6 @@ class RunFolder:
     engine: str
     task: str
     project: str = ""
-    variant: str = ""
     _checkpoints: Checkpoints = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -66,7 +65,6 @@ class RunFolder:
         task: str,
         project: str = "",
         name: str | None = None,
-        variant: str = "",
     ) -> RunFolder:
         """Make a new folder, named by time and task unless `name` is given.
 
@@ -77,14 +75,13 @@ class RunFolder:
         path = new_folder(parent, name, task=task, what="run")
         with disk_errors("the run", path):
             (path / "models").mkdir()
-        folder = cls(path=path, job=job, scenario=scenario, engine=engine, task=task, project=project, variant=variant)
+        folder = cls(path=path, job=job, scenario=scenario, engine=engine, task=task, project=project)
         record = {
             "schema_version": SCHEMA,
             "run": path.name,
             "task": task,
             "engine": engine,
             "project": project,
-            "variant": variant,
             "job": job.flat(),
             "job_digest": job.digest(),
             "scenario": None if scenario is None else scenario.flat(),
@@ -110,9 +107,9 @@ class RunFolder:
         if not isinstance(record, dict) or record.get("schema_version") != SCHEMA:
             raise Misconfigured("E113", "the run folder was written by another version of Hedgerow", place=str(path))
         try:
-            job = Job.from_flat(record["job"])
+            job = Job.from_record(record["job"])
             scenario = None if record["scenario"] is None else Scenario.from_flat(record["scenario"])
-            words = {key: str(record[key]) for key in ("engine", "task", "project", "variant")}
+            words = {key: str(record[key]) for key in ("engine", "task", "project")}
             digest = record["job_digest"]
         except (KeyError, TypeError, AttributeError, Misconfigured) as error:
             raise Misconfigured("E113", f"job.json cannot be understood: {error}", place=str(path)) from None

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgerow.aggregation import NNM, ClipNorms, Krum, Mean, Rule, TrimmedMean, aggregate, mean
+from hedgerow.aggregation import NNM, Bulyan, ClipNorms, MeaMed, Mean, Rule, Spectral, aggregate, mean
 from hedgerow.errors import Exhausted, Misconfigured
 
 
@@ -26,7 +26,7 @@ def test_weights_that_are_none_are_refused(weights: npt.ArrayLike) -> None:
         mean(np.ones((3, 2)), weights=weights)
 
 
-@pytest.mark.parametrize("rule", [Krum(f=0), TrimmedMean(f=0), NNM(f=0) | Mean()], ids=str)
+@pytest.mark.parametrize("rule", [MeaMed(f=0), Spectral(f=0), NNM(f=0) | Bulyan(f=0)], ids=str)
 def test_rules_that_count_heads_take_no_weights(rule: Rule) -> None:
     with pytest.raises(Misconfigured, match="E105"):
         aggregate(np.ones((3, 2)), rule, weights=[1, 2, 3])
@@ -34,7 +34,9 @@ def test_rules_that_count_heads_take_no_weights(rule: Rule) -> None:
 
 def test_weights_work_behind_clipping() -> None:
     X = np.array([[1.0], [1.0], [8.0]])
-    assert aggregate(X, ClipNorms() | Mean(), weights=[1, 1, 2]).vector.tolist() == [1.0]
+    assert aggregate(X, ClipNorms(tau=1.0) | Mean(), weights=[1, 1, 2]).vector.tolist() == [1.0]
+    # the weighted median of the lengths lies between 1 and 8, half of the weight on either side
+    assert aggregate(X, ClipNorms() | Mean(), weights=[1, 1, 2]).vector.tolist() == [0.5 * 1.0 + 0.5 * 4.5]
 
 
 def test_one_row_that_is_not_finite_stops_the_mean_unless_it_was_announced() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from hedgerow.aggregation import NNM, GeometricMedian, Krum, Median, Rule, TrimmedMean, aggregate
+from hedgerow.aggregation import ARC, NNM, GeometricMedian, Krum, Median, Rule, TrimmedMean, aggregate
 
 Floats = npt.NDArray[np.float64]
 SIZES = [(11, 2), (15, 3), (21, 5), (25, 7)]
@@ -49,6 +49,8 @@ def test_no_attack_exceeds_the_proven_coefficient(n: int, f: int) -> None:
         Krum(f=f, neighbours="n-f-1"),
         NNM(f=f) | TrimmedMean(f=f),
         NNM(f=f) | GeometricMedian(f=f),
+        ARC(f=f) | TrimmedMean(f=f),
+        ARC(f=f) | NNM(f=f) | TrimmedMean(f=f),
     ]
     for rule in rules:
         bound = rule.kappa(n)

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hedgerow.aggregation import NNM, Mean, TrimmedMean, aggregate, nnm
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.mixing import neighbourhoods
 from hedgerow.errors import Misconfigured, Rejected
 
@@ -35,7 +36,7 @@ def test_many_equal_distances_go_to_the_lower_indices_too() -> None:
 
 
 def test_a_row_is_its_own_nearest_even_among_copies_of_it() -> None:
-    assert (np.diagonal(neighbourhoods(np.zeros((5, 5)), 2)) == 1 / 3).all()
+    assert (np.diagonal(neighbourhoods(np.zeros((5, 5)), Given(f=2))) == 1 / 3).all()
 
 
 def test_a_fraction_counts_on_the_rows_that_arrived() -> None:

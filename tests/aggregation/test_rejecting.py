@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hedgerow.aggregation import ARC, NNM, Mean, Median, RejectLong, TrimmedMean, aggregate
+from hedgerow.errors import Misconfigured
+
+
+def rows(seed: int, n: int = 11, d: int = 40) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n, d))
+
+
+@given(seed=st.integers(0, 2**32 - 1), f=st.integers(0, 5), times=st.floats(1.1, 5))
+@settings(max_examples=40, deadline=None)
+def test_it_zeroes_what_is_long_and_the_f_longest_at_most(seed: int, f: int, times: float) -> None:
+    X = rows(seed) * np.random.default_rng(seed + 1).lognormal(0, 1, (11, 1))
+    norms = np.linalg.norm(X, axis=1)
+    longest = sorted(range(11), key=lambda row: -norms[row])[:f]
+    out = [row for row in longest if norms[row] > times * np.median(norms)]
+    expected = X.copy()
+    expected[out] = 0.0
+    result = aggregate(X, RejectLong(f=f, times=times) | Mean())
+    np.testing.assert_allclose(result.vector, expected.mean(axis=0), atol=1e-12)
+    assert set(result.verdict.excluded) == set(out)
+
+
+def test_updates_of_about_one_length_stay_as_they_are() -> None:
+    X = rows(0)
+    assert np.array_equal(aggregate(X, RejectLong(f=3) | Median()).vector, aggregate(X, Median()).vector)
+
+
+def test_a_boosted_row_that_a_clip_would_let_in_has_no_say() -> None:
+    rng = np.random.default_rng(1)
+    honest = rng.standard_normal(200) + rng.standard_normal((10, 200))
+    boosted = 8 * (honest[0] + 0.3 * rng.standard_normal(200))  # points where an honest site points
+    X = np.vstack([honest, boosted])
+    behind = NNM(f=1) | TrimmedMean(f=1)
+    assert 10 not in aggregate(X, ARC(f=1) | behind).verdict.excluded
+    verdict = aggregate(X, RejectLong(f=1) | ARC(f=1) | behind).verdict
+    assert verdict.excluded[10] == "many times longer than the usual update"
+
+
+@pytest.mark.parametrize("times", [1.0, 0.0, -2.0, np.inf, np.nan])
+def test_a_bound_that_is_none_is_refused(times: float) -> None:
+    with pytest.raises(Misconfigured, match="E103"):
+        RejectLong(f=1, times=times)
