@@ -7,6 +7,8 @@ to hide in (Karimireddy, He and Jaggi, "Learning from History for Byzantine Robu
 
 from __future__ import annotations
 
+import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from hedgerow.errors import Tampered
 __all__ = ["Momentum", "MomentumStore"]
 
 KEPT = 3  # rounds on the disk, of those that the site was asked in: a resumed coordinator asks for its last again
+KEPT_RUNS = 4  # that take turns at a site
 SUFFIX = ".safetensors"
 
 
@@ -66,6 +69,24 @@ class MomentumStore:
         self._folder = folder
         self._durable = durable
 
+    @classmethod
+    def of_site(cls, store: Path, *, site: str, run: str, durable: bool) -> MomentumStore:
+        """A site's memory of a run, below the site's own `store`; all but the latest few runs are forgotten.
+
+        A coordinator names its runs as it likes: folders are named by a hash, and cannot fill the disk.
+
+        Raises:
+            Exhausted: E503, E504.
+        """
+        runs = store / "momentum" / _hashed(site)
+        own = runs / _hashed(run)
+        with disk_errors("the momentum", store):
+            store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not own.is_dir() and runs.is_dir():
+            for old in sorted(runs.iterdir(), key=lambda path: path.stat().st_mtime_ns)[: 1 - KEPT_RUNS]:
+                shutil.rmtree(old, ignore_errors=True)
+        return cls(own, durable=durable)
+
     def before(self, round: int, sites: int, size: int) -> Momentum:
         """The memory of the last round before `round`; nothing where there is none.
 
@@ -112,3 +133,7 @@ class MomentumStore:
 
     def _path(self, round: int) -> Path:
         return self._folder / f"{round}{SUFFIX}"
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:32]

@@ -11,6 +11,7 @@ import torch
 from flwr.app import ArrayRecord, MetricRecord, RecordDict
 
 from hedgerow.client.budget import attested, charge_of
+from hedgerow.client.momentum import MomentumStore
 from hedgerow.client.site import SiteSetup
 from hedgerow.client.training import local_epochs, make_optimizer
 from hedgerow.errors import Exhausted, Misconfigured, Refused
@@ -28,7 +29,8 @@ __all__ = ["Trainer"]
 class Trainer:
     """What a process keeps between requests: the module, its layout, the sites' tensors and open ledgers.
 
-    Nothing here carries learning from round to round: each request starts from the model it brings.
+    Nothing in memory carries learning from round to round: each request starts from the model it brings. With client
+    momentum, a site's average of what it sent is on its disk.
     """
 
     def __init__(self, task: Task) -> None:
@@ -91,7 +93,7 @@ class Trainer:
             randomness=randomness,
         )
         return reply_content(
-            self._layout.read(self._state) - before,
+            self._averaged(job, request, setup, self._layout.read(self._state) - before),
             site=setup.site.name,
             randomness=randomness.description,
             examples=len(y),
@@ -147,7 +149,7 @@ class Trainer:
             randomness=randomness,
             proximal=job.local.proximal,
         )
-        update = self._layout.read(self._state) - before
+        update = self._averaged(job, request, setup, self._layout.read(self._state) - before)
         ledger.release(reservation)
         spent = ledger.spent(setup.dataset, delta=plan.delta, accountant=plan.accountant).epsilon
         return reply_content(
@@ -156,6 +158,17 @@ class Trainer:
             randomness=randomness.description,
             attestation=attested(plan, spent=spent, limit=limit),
         )
+
+    def _averaged(self, job: Job, request: Request, setup: SiteSetup, update: Vector) -> Vector:
+        """The update, or with client momentum the average of the site's updates in this run so far."""
+        if not job.local.update_momentum:
+            return update
+        durable = setup.seed is None
+        store = MomentumStore.of_site(setup.store, site=setup.site.name, run=request.run, durable=durable)
+        memory, sent = store.before(request.round, 1, len(update)).after(update[None], beta=job.local.update_momentum)
+        store.save(request.round, memory)
+        averaged: Vector = sent[0]
+        return averaged
 
     def _load(self, arrays: ArrayRecord) -> Vector:
         vector = self._reader.read(arrays)

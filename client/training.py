@@ -13,6 +13,7 @@ import torch
 from torch.optim.sgd import sgd
 
 from hedgerow.job import Local
+from hedgerow.modes import in_mode
 from hedgerow.privacy import Randomness, torch_seeded
 
 __all__ = ["local_epochs", "make_optimizer"]
@@ -76,21 +77,16 @@ def local_epochs(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     anchors = [parameter.detach().clone() for parameter in parameters] if settings.proximal else []
     step = _sgd(settings, parameters) if settings.optimizer == "sgd" else make_optimizer(settings)(parameters).step
-    was_training = model.training
-    model.train()
-    try:
-        with torch_seeded(randomness):
-            for _ in range(settings.epochs):
-                order = torch.from_numpy(randomness.shuffled(len(y)))
-                for rows in torch.split(order, settings.batch):
-                    for parameter in parameters:
-                        parameter.grad = None
-                    torch.autograd.backward(loss(model(x[rows]), y[rows]).mean())
-                    for parameter, anchor in zip(parameters, anchors, strict=False):
-                        if parameter.grad is not None:
-                            parameter.grad.add_(parameter.detach() - anchor, alpha=settings.proximal)
-                    if settings.clip:
-                        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
-                    step()
-    finally:
-        model.train(was_training)
+    with in_mode(model, training=True), torch_seeded(randomness):
+        for _ in range(settings.epochs):
+            order = torch.from_numpy(randomness.shuffled(len(y)))
+            for rows in torch.split(order, settings.batch):
+                for parameter in parameters:
+                    parameter.grad = None
+                torch.autograd.backward(loss(model(x[rows]), y[rows]).mean())
+                for parameter, anchor in zip(parameters, anchors, strict=False):
+                    if parameter.grad is not None:
+                        parameter.grad.add_(parameter.detach() - anchor, alpha=settings.proximal)
+                if settings.clip:
+                    torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+                step()

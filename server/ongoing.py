@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["OngoingRun", "seeded_model"]
 
 SITES, COUNTS = "declared.sites", "declared.counts"  # the sites' frozen example counts among a checkpoint's tensors
+RULE = "rule."  # what the rule remembers, among them
 COHORT_STREAM = 3  # the cohorts' part of a simulation's seed
 
 
@@ -74,7 +75,8 @@ class OngoingRun:
             SITES: np.frombuffer(json.dumps(list(new.declared)).encode(), np.uint8),
             COUNTS: np.array(list(new.declared.values()), np.int64),
         }
-        state = {**new.memory, **declared} if new.declared else new.memory
+        state = {**new.memory, **{RULE + name: value for name, value in new.rule.items()}}
+        state |= declared if new.declared else {}
         self.folder.save(number, self.layout, new.model, state, announce=announce)
 
     def evaluate(self, number: int, model: Vector) -> dict[str, float] | None:
@@ -84,11 +86,16 @@ class OngoingRun:
         buffered = any(True for _ in self.module.buffers())  # a forward pass may put other tensors in their place
         self.layout.write(model, self.module.state_dict() if buffered else self.tensors)
         event = evaluate(self.task, self.module, self.held_out, round=number)
+        if probed := self.task.probe(self.module):
+            event = replace(event, metrics={**event.metrics, **probed})
         self.log.append(event)
         return dict(event.metrics)
 
     def draw(self, number: int) -> np.random.Generator:
-        """What selects a round's cohort: the seed in a simulation, else the operating system."""
+        """What selects a round's cohort: the seed in a simulation, else the operating system.
+
+        Its first child is the rule's own.
+        """
         if self.folder.scenario is None:
             return np.random.default_rng()
         return np.random.default_rng(
@@ -107,12 +114,14 @@ def _continued(folder: RunFolder, layout: Layout) -> tuple[GlobalState | None, i
         )
     if checkpoint.round == 0:
         return None, 1
-    memory = {name: value for name, value in checkpoint.state.items() if name not in (SITES, COUNTS)}
+    others = {name: value for name, value in checkpoint.state.items() if name not in (SITES, COUNTS)}
+    memory = {name: value for name, value in others.items() if not name.startswith(RULE)}
+    rule = {name.removeprefix(RULE): value for name, value in others.items() if name.startswith(RULE)}
     declared = {}
     if SITES in checkpoint.state:
         names = json.loads(checkpoint.state[SITES].tobytes())
         declared = dict(zip(names, checkpoint.state[COUNTS].tolist(), strict=True))
-    return GlobalState(model=checkpoint.model, memory=memory, declared=declared), checkpoint.round + 1
+    return GlobalState(model=checkpoint.model, memory=memory, declared=declared, rule=rule), checkpoint.round + 1
 
 
 def seeded_model(task: Task, seed: int) -> torch.nn.Module:

@@ -8,12 +8,11 @@ replies ─► admit ─► rows (n, d) ─► Rule ─► aggregate ─► serv
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from hedgerow.aggregation import aggregate, make_rule, minimum_rows
-from hedgerow.aggregation import mean as weighted_mean
+from hedgerow.aggregation import aggregate, estimate_hostile, make_rule, minimum_rows
 from hedgerow.errors import Exhausted
 from hedgerow.job import Job
 from hedgerow.server.admission import Admitted, Rejection, admit
@@ -24,18 +23,22 @@ from hedgerow.wire import Reply
 __all__ = ["Closed", "GlobalState", "VoidRound", "close_admitted", "close_round"]
 
 WEIGHT_CAP = 3.0  # times the median of the declared counts
+FEWEST_LOOKED_AT, MOST_LOOKED_AT = 5, 100  # updates among which those that look hostile are counted
+HOSTILE_SHARE = 0.4  # of the weight, at most, for as many sites as may be hostile: a rule withstands less than half
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GlobalState:
     """Everything the coordinator carries from round to round.
 
-    `model` (d,), `memory` of the server optimiser, and the example counts that sites `declared` in their first reply.
+    `model` (d,), `memory` of the server optimiser, the example counts that sites `declared` in their first reply, and
+    what the aggregation `rule` remembers.
     """
 
     model: Vector
     memory: Mapping[str, np.ndarray]
     declared: Mapping[str, int]
+    rule: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,22 +52,37 @@ class Closed:
     norms: Mapping[str, float]
     weights: Mapping[str, float]
     scores: Mapping[str, float]
+    suspects: tuple[str, ...]
     step_norm: float
     seconds: Mapping[str, float]
 
 
-def close_round(job: Job, state: GlobalState, replies: Iterable[Reply], *, asked: Mapping[int, str]) -> Closed:
-    """Turn a round's replies into the next model.
+def close_round(
+    job: Job,
+    state: GlobalState,
+    replies: Iterable[Reply],
+    *,
+    asked: Mapping[int, str],
+    rng: np.random.Generator | None = None,
+) -> Closed:
+    """Turn a round's replies into the next model; `rng` is the round's own, for rules that draw.
 
     Raises:
         VoidRound: as `close_admitted`.
     """
     start = time.perf_counter()
     admitted = admit(replies, asked=asked, size=len(state.model))
-    return close_admitted(job, state, admitted, admitting=time.perf_counter() - start)
+    return close_admitted(job, state, admitted, admitting=time.perf_counter() - start, rng=rng)
 
 
-def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admitting: float = 0.0) -> Closed:
+def close_admitted(
+    job: Job,
+    state: GlobalState,
+    admitted: Admitted,
+    *,
+    admitting: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> Closed:
     """Turn a round's usable updates into the next model; `admitting` is how many seconds it took to know them.
 
     Raises:
@@ -75,27 +93,23 @@ def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admittin
     rule = make_rule(job.aggregate.rule, byzantine=job.aggregate.byzantine, before=job.aggregate.before)
     declared = _declare(state.declared, admitted)
     _need(job, admitted)
+    shares = None
+    if job.aggregate.weights == "examples":
+        shares = _capped(np.array([declared[site] for site in admitted.sites], np.float64), job.aggregate.byzantine)
     try:
-        if job.aggregate.weights == "examples":
-            shares = _capped(np.array([declared[site] for site in admitted.sites], np.float64))
-            step = weighted_mean(admitted.rows, weights=shares)
-            weights: np.ndarray | None = shares / shares.sum()
-            excluded: Mapping[int, str] = {}
-            scores: np.ndarray | None = None
-        else:
-            outcome = aggregate(admitted.rows, rule)
-            step, excluded = outcome.vector, outcome.verdict.excluded
-            weights, scores = outcome.verdict.weights, outcome.verdict.scores
+        outcome = aggregate(admitted.rows, rule, weights=shares, sites=admitted.sites, state=state.rule, rng=rng)
     except Exhausted as error:
         raise VoidRound(error, admitted) from error
     aggregated_at = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-        model, memory = server_step(job.server, state.model, np.asarray(step, np.float32), state.memory)
+        model, memory = server_step(job.server, state.model, np.asarray(outcome.vector, np.float32), state.memory)
     if not all(np.isfinite(vector).all() for vector in (model, *memory.values())):
         raise VoidRound(Exhausted("E502", "the step would make the model infinite"), admitted)
+    verdict = outcome.verdict
+    weights, scores, excluded = verdict.weights, verdict.scores, verdict.excluded
     excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
     return Closed(
-        state=GlobalState(model=model, memory=memory, declared=declared),
+        state=GlobalState(model=model, memory=memory, declared=declared, rule=outcome.state),
         accepted=tuple(site for site in admitted.sites if site not in excluded_sites) if excluded else admitted.sites,
         rejections=admitted.rejections
         + tuple(Rejection(site=site, code="E310", reason=reason) for site, reason in excluded_sites.items()),
@@ -103,6 +117,7 @@ def close_admitted(job: Job, state: GlobalState, admitted: Admitted, *, admittin
         norms=dict(zip(admitted.sites, admitted.norms.tolist(), strict=True)),
         weights={} if weights is None else dict(zip(admitted.sites, np.asarray(weights).tolist(), strict=True)),
         scores={} if scores is None else dict(zip(admitted.sites, np.asarray(scores).tolist(), strict=True)),
+        suspects=_suspects(job, admitted),
         step_norm=float(np.linalg.norm(model.astype(np.float64) - state.model)),
         seconds={
             "admit": admitting,
@@ -139,6 +154,37 @@ def _declare(declared: Mapping[str, int], admitted: Admitted) -> dict[str, int]:
     return {**declared, **first}
 
 
-def _capped(counts: np.ndarray) -> np.ndarray:
-    capped: np.ndarray = np.minimum(counts, WEIGHT_CAP * np.median(counts))
+def _suspects(job: Job, admitted: Admitted) -> tuple[str, ...]:
+    """The sites whose update lies too far from the others', if they are more than the job expects.
+
+    Nobody is asked where the job expects none, or where so many answer that comparing them again would be felt.
+    """
+    expected, rows = job.aggregate.byzantine, admitted.rows
+    if not expected or not FEWEST_LOOKED_AT <= len(rows) <= MOST_LOOKED_AT:
+        return ()
+    found = estimate_hostile(rows)
+    return tuple(admitted.sites[row] for row in found.rows) if found.exceeds(expected) else ()
+
+
+def _capped(counts: np.ndarray, byzantine: int) -> np.ndarray:
+    """Declared counts, none above three times their median, and lower still where claims alone could outvote a rule.
+
+    >>> _capped(np.array([10.0, 10.0, 10.0, 1000.0]), 0).tolist()
+    [10.0, 10.0, 10.0, 30.0]
+    >>> _capped(np.array([10.0, 10.0, 10.0, 1000.0]), 1).round(6).tolist()
+    [10.0, 10.0, 10.0, 20.0]
+    """
+    cap, low = WEIGHT_CAP * float(np.median(counts)), float(counts.min())
+    if _heaviest(np.minimum(counts, cap), byzantine) > HOSTILE_SHARE:
+        for _ in range(64):
+            middle = (low + cap) / 2
+            low, cap = (
+                (low, middle) if _heaviest(np.minimum(counts, middle), byzantine) > HOSTILE_SHARE else (middle, cap)
+            )
+        cap = low
+    capped: np.ndarray = np.minimum(counts, cap)
     return capped
+
+
+def _heaviest(weights: np.ndarray, count: int) -> float:
+    return float(np.sort(weights)[len(weights) - count :].sum() / weights.sum()) if count else 0.0

@@ -122,9 +122,10 @@ class Strategy(FlowerStrategy):
         fixed = self._first.keys() - set(layout.names)
         read = [read_reply(message, layout=layout, model=state.model, fixed=fixed) for message in replies]
         answers = self._named(read)
+        rng = self._draw(server_round).spawn(1)[0]
         closed = self._coordinator.close(
             server_round,
-            lambda current: close_round(self.job, current, answers, asked=self._asked),
+            lambda current: close_round(self.job, current, answers, asked=self._asked, rng=rng),
             train=time.perf_counter() - self._started,
             bytes_down=self._bytes_down,
             bytes_up=sum(answer.bytes for answer in answers),

@@ -67,6 +67,7 @@ class Teller:
                 bytes_down=bytes_down,
                 bytes_up=bytes_up,
                 model_sha256=model_sha256,
+                suspects=closed.suspects,
                 clock=clock,
             )
         )

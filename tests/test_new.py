@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hedgerow
-from hedgerow.aggregation import minimum_rows
+from hedgerow.aggregation import BEFORE, RULES, minimum_rows
 from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.job import Job
 from hedgerow.new import NewProject, create_project
@@ -132,6 +133,13 @@ def test_the_job_and_the_scenario_are_accepted(project: NewProject) -> None:
     assert (job.privacy.unit, job.privacy.epsilon, job.secure.mode) == ("record", 3.0, "off")
     assert job.privacy.delta is not None and job.privacy.delta < 1 / max(look(project).sizes)
     assert (scenario.sites, scenario.split, scenario.attack) == (8, "column", "none")
+
+
+def test_the_job_names_every_rule_and_step_that_it_may_use(project: NewProject) -> None:
+    text = (project.folder / "pyproject.toml").read_text(encoding="utf-8")
+    comments = re.findall(r"^# (Rules|Steps)[^:]*: (.*(?:\n#   .*)*)", text, flags=re.MULTILINE)
+    named = {what: re.split(r",\s+(?:#\s+)?", words) for what, words in comments}
+    assert named == {"Rules": [name for name in RULES if name != "fltrust"], "Steps": list(BEFORE)}
 
 
 def test_every_key_is_written_out_so_that_flower_can_override_it(project: NewProject) -> None:

@@ -53,6 +53,11 @@ def test_a_bad_update_is_rejected_with_its_reason() -> None:
     assert line.endswith("left out site-03  rejected site-04 site-05 (non-finite values)")
 
 
+def test_more_suspects_than_expected_are_counted() -> None:
+    (line,) = lines(STARTED, {**closed([]), "suspects": ["a", "b"]}, EVALUATED)
+    assert line.endswith("  2 look hostile, more than the rule expects")
+
+
 def test_a_thousand_silent_sites_fit_in_a_line() -> None:
     silent = [(f"site-{n:04d}", "E309") for n in range(600)] + [(f"site-{n:04d}", "E310") for n in range(600, 1000)]
     (line,) = lines(STARTED, closed(silent), EVALUATED)
@@ -80,11 +85,9 @@ def test_a_round_that_nobody_evaluates_has_its_line_too() -> None:
 
 
 def test_the_budget_is_that_of_the_site_that_spent_most() -> None:
-    spent = [
-        {"event": "budget-spent", "site": site, "epsilon": epsilon, "limit": 3.0}
-        for site, epsilon in (("a", 0.5), ("b", 0.25))
-    ]
-    (line,) = lines(STARTED, *spent, closed([]), EVALUATED)
+    planned = [{"event": "budget-planned", "site": site, "limit": limit} for site, limit in (("a", 3.0), ("b", 1.0))]
+    spent = {"event": "budgets-spent", "epsilon": {"a": 0.5, "b": 0.25}}
+    (line,) = lines(STARTED, *planned, spent, closed([]), EVALUATED)
     assert line.endswith("ε 0.50 of 3")
 
 
@@ -194,8 +197,9 @@ def test_on_a_terminal_one_line_tells_the_state_and_the_last_round_stays(monkeyp
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 120), st.floats(0.001, 40))
 def test_the_line_is_drawn_at_most_ten_times_a_second_and_never_wraps(width: int, seconds: float) -> None:
-    spent = {"event": "budget-spent", "site": "a", "epsilon": 1.0, "limit": 3.0}
-    events = [event for each in run_of(30, void=(7,)) for event in (each, spent)]
+    planned = {"event": "budget-planned", "site": "a", "limit": 3.0}
+    spent = {"event": "budgets-spent", "epsilon": {"a": 1.0}}
+    events = [planned, *(event for each in run_of(30, void=(7,)) for event in (each, spent))]
     stream, seen = watched(events, seconds=seconds, live=True, width=width)
     assert all(len(line) < width for line in seen)
     kept = stream.screen[:-1]

@@ -10,7 +10,6 @@ from typing import Any
 
 __all__ = [
     "BudgetPlanned",
-    "BudgetSpent",
     "BudgetsSpent",
     "DataDescribed",
     "EngineChosen",
@@ -126,6 +125,7 @@ class RoundClosed(Event):
 
     `accepted` are sites whose update counted; `rejected` are `{"site", "code", "reason"}`: bad replies, silent or
     failed sites, and the rule's exclusions (E310). `norms` are the L2 norms of the received updates by site.
+    `suspects` are sites whose update lies far from the others', if they are more than the rule was told to expect.
     `clock` is the simulated time at the round's end, in seconds since the run's start, where an engine simulates time.
     """
 
@@ -140,6 +140,7 @@ class RoundClosed(Event):
     bytes_down: int
     bytes_up: int
     model_sha256: str
+    suspects: Sequence[str] = ()
     clock: float | None = None
 
 
@@ -171,19 +172,8 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BudgetSpent(Event):
-    """What a site's ledger says it has spent after a round, as logs told it before `BudgetsSpent`; still read."""
-
-    round: int
-    site: str
-    epsilon: float
-    limit: float
-    delta: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetsSpent(Event):
-    """What many sites' ledgers say they have spent after a round: ε by site, one event instead of one a site.
+    """What many sites' ledgers say they have spent after a round: ε by site.
 
     A site's limit and δ are those of its `BudgetPlanned`, told before.
     """

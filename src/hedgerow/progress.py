@@ -20,7 +20,7 @@ VOIDS_TOLD = 20  # rounds without a model that are told one by one
 LEFT_OUT = "E310"  # by the rule, which leaves somebody out also when nobody attacks: no accusation
 SILENT = "E309"
 
-SPENDING = ("budget-spent", "budgets-spent")  # these may stand between a round's end and its evaluation
+SPENDING = "budgets-spent"  # may stand between a round's end and its evaluation
 
 PATHS = {"kernel": "compiled kernel", "layers": "stacked layers", "vmap": "vmap", "one-by-one": "one by one"}
 
@@ -71,7 +71,7 @@ class Progress:
         if kind == "evaluated" and self._line is not None:
             self._tell_round(f"{self._line}  {self._metric}{self._budget()}{self._not_counted}")
         else:
-            if kind not in SPENDING:
+            if kind != SPENDING:
                 self._flush()
             self._hear(kind, event)
         if self._number < self._rounds:
@@ -91,9 +91,7 @@ class Progress:
             self._pace.reached(event["round"] - 1)
         elif kind == "budget-planned":
             self._limits[event["site"]] = event["limit"]
-        elif kind == "budget-spent":
-            self._spend(event["epsilon"], event["limit"])
-        elif kind == "budgets-spent" and event["epsilon"]:
+        elif kind == SPENDING and event["epsilon"]:
             spent = event["epsilon"]
             site = max(spent, key=lambda name: math.inf if spent[name] is None else spent[name])
             self._spend(spent[site], self._limits.get(site))
@@ -281,6 +279,8 @@ def _not_counted(event: Event) -> str:
     words += [f"rejected {_some(by_code[code])} ({CODES.get(code, code)})" for code in commonest[:REASONS]]
     others = sum(len(by_code[code]) for code in commonest[REASONS:])
     words += [f"and {others:,} for other reasons"] if others else []
+    if suspects := event.get("suspects"):
+        words.append(f"{len(suspects)} look hostile, more than the rule expects")
     return "".join(f"  {word}" for word in words)
 
 

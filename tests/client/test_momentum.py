@@ -76,3 +76,17 @@ def test_a_memory_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "1.safetensors").write_bytes(b"torn")
     with pytest.raises(Tampered, match="E401"):
         store.before(2, 3, 5)
+
+
+def test_a_site_keeps_its_latest_runs_apart_and_only_those(tmp_path: Path) -> None:
+    def of(run: str, site: str = "a") -> MomentumStore:
+        return MomentumStore.of_site(tmp_path, site=site, run=run, durable=False)
+
+    for number, run in enumerate(["../../etc", "second", "third", "fourth", "fifth"], 1):
+        memory, _ = of(run).before(1, 1, 5).after(np.full((1, 5), number, np.float32), beta=0.5)
+        of(run).save(1, memory)
+    assert {path.parts[len(tmp_path.parts)] for path in tmp_path.rglob("*")} == {"momentum"}
+    assert of("fifth").before(2, 1, 5).average[0, 0] == 2.5
+    assert of("second").before(2, 1, 5).average[0, 0] == 1.0
+    assert of("../../etc").before(2, 1, 5).steps.tolist() == [0]
+    assert of("fifth", site="b").before(2, 1, 5).steps.tolist() == [0]

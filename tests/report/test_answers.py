@@ -155,3 +155,15 @@ def test_equal_budgets_are_not_pinned_on_one_site(tmp_path: Path, make: ModuleTy
     ]
     folder = make.write(tmp_path / "run", [*events, make.finished(1, epsilon={"north": 2.0, "south": 2.0})])
     assert "(the same at 2 sites; RDP accountant" in what_leaked(load_run(folder), []).text
+
+
+def test_more_suspects_than_expected_are_told_where_chance_does_not_explain_them(
+    tmp_path: Path, make: ModuleType
+) -> None:
+    def answered(odd: int) -> str:
+        rounds = [make.closed(k, suspects=["a", "b", "c"] if k <= odd else []) for k in range(1, 11)]
+        events = [make.started(), make.evaluated(0, 0.1), *rounds, make.evaluated(10, 0.8)]
+        return did_it_hold(load_run(make.write(tmp_path / str(odd), events)), []).text
+
+    assert "In 4 of 10 rounds more updates looked hostile (up to 3) than the rule was set for" in answered(4)
+    assert "looked hostile" not in answered(2)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,40 @@ def test_an_excluded_site_is_named_with_the_rule_s_reason(reply: MakeReply, job:
     excluded = {rejection.site: rejection for rejection in closed.rejections}
     assert excluded["site-6"].code == "E310" and "site-6" not in closed.accepted
     assert np.linalg.norm(closed.state.model) < 100
+
+
+@pytest.mark.parametrize("rule", ["trimmed-mean", "median", "krum", "multi-krum"])
+def test_sites_that_claim_to_be_large_outvote_no_rule(reply: MakeReply, job: MakeJob, rule: str) -> None:
+    the_job = job(aggregate__rule=rule, aggregate__byzantine=2, aggregate__weights="examples")
+    rng = np.random.default_rng(0)
+    good = [reply(n, rng.standard_normal(SIZE).astype(np.float32), examples=10) for n in range(1, 8)]
+    bad = [reply(n, np.full(SIZE, 1e6, np.float32), examples=10**9) for n in (8, 9)]
+    closed = close_round(the_job, start(the_job), [*good, *bad], asked=asked(9))
+    rows = np.stack([vector_of(answer) for answer in good])
+    moved = closed.state.model - 1.0
+    assert (moved >= rows.min(axis=0) - 1e-5).all() and (moved <= rows.max(axis=0) + 1e-5).all()
+
+
+@pytest.mark.parametrize(("byzantine", "told"), [(1, True), (3, False), (0, False)])
+def test_more_that_look_hostile_than_expected_are_named(
+    reply: MakeReply, job: MakeJob, byzantine: int, told: bool
+) -> None:
+    the_job = job(aggregate__rule="trimmed-mean", aggregate__byzantine=byzantine)
+    flipped = [reply(n, -4 * vector_of(answer)) for n, answer in enumerate(honest(reply, 12)[:3], 21)]
+    far = [replace(answer, update=vector_of(answer) + np.float32(30)) for answer in flipped]
+    closed = close_round(the_job, start(the_job), [*honest(reply, 12), *far], asked=asked(30))
+    assert set(closed.suspects) == ({"site-21", "site-22", "site-23"} if told else set())
+
+
+def test_a_rule_remembers_from_round_to_round(reply: MakeReply, job: MakeJob) -> None:
+    the_job = job(aggregate__rule="foolsgold", aggregate__byzantine=1)
+    first = close_round(the_job, start(the_job), honest(reply), asked=asked(6))
+    assert first.state.rule
+    again = close_round(the_job, first.state, honest(reply), asked=asked(6))
+    forgetful = close_round(the_job, replace(first.state, rule={}), honest(reply), asked=asked(6))
+    assert {name: value.tobytes() for name, value in again.state.rule.items()} != {
+        name: value.tobytes() for name, value in forgetful.state.rule.items()
+    }
 
 
 def test_declared_counts_weigh_and_are_capped_at_three_medians(reply: MakeReply, job: MakeJob) -> None:

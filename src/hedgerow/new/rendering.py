@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from string import Template
+from textwrap import TextWrapper
 
 from hedgerow.new.choices import Choices
 from hedgerow.tasks.tableprofile import TableProfile
@@ -35,7 +36,8 @@ def render_pyproject(name: str, choices: Choices) -> str:
         batch=str(choices.batch),
         delta=toml_literal(choices.delta),
         rule=toml_literal(choices.rule),
-        rule_comment='or "median", "krum", "multi-krum", "geometric-median"; "mean" resists nobody'
+        **_rule_names(),
+        rule_comment='any of these, or one of your own; "mean" resists nobody'
         if robust
         else "resists nobody: with so few sites nobody can be outvoted",
         byzantine=str(choices.byzantine),
@@ -91,6 +93,19 @@ def _listed(head: str, words: Sequence[str], *, indent: str = "    ", end: str =
     if len(indent + line) <= WIDTH:
         return line
     return "\n".join([f"{head}[", *(f"{indent}    {toml_literal(word)}," for word in words), f"{indent}]{end}"])
+
+
+def _rule_names() -> dict[str, str]:
+    """The rules and the steps as comments, without the rules that ask for more than a job's coordinator has."""
+    from hedgerow.aggregation import BEFORE, RULES, make_rule, wanted
+
+    usable = [name for name in RULES if "reference" not in wanted(make_rule(name, byzantine=0))]
+    texts = {
+        "rules": f"Rules: {', '.join(usable)}",
+        "steps": f"Steps before the rule, joined with '+': {', '.join(BEFORE)}",
+    }
+    wrapped = TextWrapper(110, initial_indent="# ", subsequent_indent="#   ", break_on_hyphens=False)
+    return {key: wrapped.fill(text) for key, text in texts.items()}
 
 
 def _aligned(text: str) -> str:

@@ -1,5 +1,6 @@
 """The first screen: three questions that everybody asks, answered in plain words, and what was switched off."""
 
+import math
 from collections.abc import Sequence
 
 from hedgerow.report.beside import Beside, comparable, lower_is_better
@@ -60,6 +61,7 @@ def did_it_hold(run: RunSummary, others: Sequence[Beside]) -> Answer:
     sites = run.enrolled or len(run.sites)
     void = [entry for entry in run.rounds if entry.void]
     failures = f" {plural(len(void), 'round')} released nothing: {void[-1].void}." if void else ""
+    failures += _more_than_expected(run)
     if not attackers:
         not_counted = sum(entry.rejected for entry in run.rounds)
         text = f"No attacker is known in this run, so the defence was not put to the test. {_defence_in_words(run)}"
@@ -221,6 +223,19 @@ def _defence_in_words(run: RunSummary) -> str:
     if rule == "mean" and before == "none":
         return "The rule was the plain mean, which tolerates no hostile site."
     return f"The rule was {str(rule).replace('-', ' ')}{steps}, set for {plural(tolerated, 'hostile site')}{fewer}."
+
+
+def _more_than_expected(run: RunSummary) -> str:
+    """Whether too many updates looked hostile in more rounds than chance explains: honest ones do in one of twenty."""
+    odd = [entry.suspects for entry in run.rounds if entry.suspects]
+    released = sum(not entry.void for entry in run.rounds)
+    by_chance = released / 20
+    if len(odd) <= by_chance + 3 * math.sqrt(by_chance * 19 / 20):
+        return ""
+    return (
+        f" In {len(odd)} of {plural(released, 'round')} more updates looked hostile (up to {max(odd)}) than the "
+        "rule was set for: unusual data, or more attackers than expected."
+    )
 
 
 def _whole(value: Scalar | None) -> int:

@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
 
 from hedgerow.report.fields import Raw, entries, number, numbers, text, texts, whole
 from hedgerow.report.numbers import quantile
@@ -36,7 +35,6 @@ class Spending:
     """What the sites say they have spent, in rounds that were done again too: what was spent stays spent."""
 
     spent: dict[str, float] = field(default_factory=dict)
-    terms: dict[str, tuple[float | None, float | None]] = field(default_factory=dict)  # limit and delta, by site
 
     def add(self, site: str, epsilon: float | None) -> None:
         """The most that was said counts."""
@@ -45,35 +43,21 @@ class Spending:
 
 
 def condensed(events: Iterable[Raw], spending: Spending) -> Iterator[Raw]:
-    """The events that a report reads, made small: a round's as `Told`, what all sites spent in a row as a range.
+    """The events that a report reads, made small: a round's as `Told`, what its sites spent as a range.
 
     Each site's budget goes to `spending` at once, whether or not a resume supersedes its round.
     """
     attackers: tuple[str, ...] = ()
     same = functools.cache(str)  # a name lies in memory once, however often the log repeats it
-    row: dict[str, Any] | None = None
     for event in events:
         kind = event["event"]
-        if kind == "budget-spent":
-            site, epsilon = text(event, "site"), number(event, "epsilon")
-            spending.add(site, epsilon)
-            spending.terms[site] = number(event, "limit"), number(event, "delta")
-            if epsilon is None:
-                continue
-            at = whole(event, "round") or 0
-            if row is None or row["round"] != at:
-                row = {"event": kind, "time": event.get("time"), "round": at, "lowest": epsilon, "highest": epsilon}
-                yield row  # the rest of its row still widens it
-            row["lowest"], row["highest"] = min(row["lowest"], epsilon), max(row["highest"], epsilon)
-            continue
-        row = None
         if kind == "budgets-spent":
             spent = numbers(event, "epsilon")
             for site, epsilon in spent.items():
                 spending.add(site, epsilon)
             if spent:
                 ends = {"lowest": min(spent.values()), "highest": max(spent.values())}
-                yield {"event": "budget-spent", "time": event.get("time"), "round": whole(event, "round") or 0, **ends}
+                yield {"event": kind, "time": event.get("time"), "round": whole(event, "round") or 0, **ends}
         elif kind in ("round-closed", "round-voided"):
             told = _told(event, attackers, same)
             facts = {key: event.get(key) for key in ("event", "time", "model_sha256")}
@@ -107,6 +91,7 @@ def _told(event: Raw, attackers: tuple[str, ...], same: Callable[[str], str]) ->
         number=whole(event, "round") or 0,
         accepted=len(accepted),
         rejected=len(rejected),
+        suspects=len(texts(event, "suspects")),
         answered=len(accepted) + sum(code in ARRIVED for _, code, _ in rejected),
         void_code=text(event, "code") if voided else "",
         void=(text(event, "reason") or "no reason recorded") if voided else "",

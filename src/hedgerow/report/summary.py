@@ -48,7 +48,8 @@ class Reason:
 class Round:
     """One round that counts. `void` is empty for a round that released a model.
 
-    `answered` sites sent an update that arrived, usable or not. Update norms (L2) are summed up over these: lowest,
+    `answered` sites sent an update that arrived, usable or not. `suspects` is how many of these look hostile where they
+    are more than the rule expects, else 0. Update norms (L2) are summed up over these: lowest,
     median, highest, the ends between which nine of ten lie, and the median of the sites known to attack. `clock` is
     the simulated time at the round's end, in seconds, where the engine simulated time.
     """
@@ -56,6 +57,7 @@ class Round:
     number: int
     accepted: int
     rejected: int
+    suspects: int
     answered: int
     void_code: str
     void: str
