@@ -29,6 +29,7 @@ from hedgerow.scenario import Scenario
 from hedgerow.server.framing import last_event, run_started
 from hedgerow.server.ongoing import OngoingRun
 from hedgerow.simulations.attacks import attacker_indices
+from hedgerow.simulations.attacks.reaching import refuse_impossible
 from hedgerow.simulations.cohort.device import device_of
 from hedgerow.simulations.cohort.rounds import cohort_rounds
 from hedgerow.simulations.conditions import Conditions, need_clock
@@ -103,7 +104,6 @@ def simulate(
     listeners: Sequence[Listener] = (),
     project: str = "",
     command: str = "",
-    variant: str = "",
     bare: bool = False,
 ) -> Run:
     """Run `job` on `task` with simulated sites and return the finished run, its report written.
@@ -119,14 +119,14 @@ def simulate(
 
     The same seed gives the same model on each, to the byte but for `cohort`, which adds in another order and differs
     in the last bits (on a GPU from call to call as well). `name` is the folder's below `runs`; `listeners` hear every
-    event; `command` is the one that starts the same run again, for the report, and `variant` names in `job.json` what a
-    twin leaves out. A `bare` run is one of many: no leakage is measured, no gate judged and no report drawn, which
-    `hedgerow report` does later.
+    event; `command` is the one that starts the same run again, for the report. A `bare` run is one of many: no leakage
+    is measured, no gate judged and no report drawn, which `hedgerow report` does later.
 
     Raises:
         Misconfigured: whatever `hedgerow check` would call an error, E103 for an unknown engine or device, E105 for
-            conditions that need a clock on an engine without one, and for what an engine has no use for, E107 for a
-            device that is not there; nothing was written then. Later, as the engine says.
+            conditions that need a clock on an engine without one, for what an engine has no use for, and for an attack
+            on real servers that sees more than one site does, E107 for a device that is not there; nothing was written
+            then. Later, as the engine says.
         Exhausted: the run stopped early (its folder and checkpoint stay; `hedgerow resume` continues it), or E507 the
             finished run failed its gate.
 
@@ -149,6 +149,7 @@ def simulate(
     if engine == "cohort":  # a trace that cannot be read is refused before anything is written
         Conditions.of(scenario, len(sites), names=[site.name for site in sites], folder=project_place(project))
     refuse_errors(check_job(job, task, sites))
+    refuse_impossible(task, scenario, engine=engine)
     if engine == "cohort":
         refuse_misfit(job, task, sites, seed=scenario.seed, workers=workers, memory=memory, device=device)
     folder = RunFolder.create(
@@ -159,7 +160,6 @@ def simulate(
         task=task.name,
         project=project,
         name=name,
-        variant=variant,
     )
     stage = Stage.of(
         folder,

@@ -10,7 +10,7 @@ from pathlib import Path
 from hedgerow.errors import CODES, HedgerowError, Misconfigured, error_of
 from hedgerow.job import Job
 from hedgerow.server.app import RUN_VARIABLE
-from hedgerow.simulations.attacks import Attack, attacker_indices
+from hedgerow.simulations.attacks import attackers_of
 from hedgerow.simulations.local import LocalOutcome, run_local
 from hedgerow.simulations.sites import site_settings
 from hedgerow.simulations.stage import Stage
@@ -40,7 +40,6 @@ def local_rounds(stage: Stage) -> None:
             place=folder.project,
             hint="make one with: hedgerow new NAME",
         )
-    attack = Attack.of(stage.scenario)
     done = threading.Event()
     teller = threading.Thread(target=_follow, args=(stage, done), name="hedgerow-events")
     teller.start()
@@ -52,7 +51,7 @@ def local_rounds(stage: Stage) -> None:
             run_config=folder.job.flat(),
             site_names=[site.name for site in stage.sites],
             node_config=lambda index: site_settings(stage.sites[index], folder, stage.scenario),
-            hostile={index: str(attack) for index in attacker_indices(stage.scenario)} if attack else {},
+            hostile={index: str(attacker) for index, attacker in attackers_of(stage.scenario).items()},
             environment={RUN_VARIABLE: str(folder.path.resolve())},
             timeout=STARTING + folder.job.rounds * folder.job.cohort.deadline,
             declare=Job.keys(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,6 +127,9 @@ class SplitTask(Task):
 
     def metrics(self, logits: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
         return self.inner.metrics(logits, y)
+
+    def probe(self, model: torch.nn.Module) -> Mapping[str, float]:
+        return self.inner.probe(model)
 
 
 def split(task: PooledTask, scenario: Scenario) -> SplitTask:

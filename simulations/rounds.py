@@ -14,7 +14,10 @@ from hedgerow.client import client_app
 from hedgerow.flowercompat import quiet_flower
 from hedgerow.server import server_app
 from hedgerow.settings import Scalar
-from hedgerow.simulations.attacks import Attack, attacker_indices, hostile
+from hedgerow.simulations.attacks import attackers_of
+from hedgerow.simulations.attacks.hostile_client import on_poisoned_records
+from hedgerow.simulations.attacks.infiltrated import infiltrated
+from hedgerow.simulations.attacks.reaching import adversary_of, model_before, watched
 from hedgerow.simulations.localgrid import LocalNode, run_in_process
 from hedgerow.simulations.sites import site_settings
 from hedgerow.simulations.stage import Stage
@@ -23,7 +26,7 @@ __all__ = ["in_process_rounds", "ray_rounds"]
 
 
 class _SimulatedClientApp(ClientApp):
-    """One ClientApp for all simulated nodes: gives each its site's settings, and runs hostile sites' own version."""
+    """One ClientApp for all simulated nodes: gives each its site's settings, and hostile ones poisoned records."""
 
     def __init__(
         self,
@@ -83,15 +86,19 @@ def ray_rounds(stage: Stage) -> None:
 
 
 def _apps(stage: Stage) -> tuple[ServerApp, ClientApp]:
-    honest, attack = client_app(stage.task), Attack.of(stage.scenario)
+    honest, attackers = client_app(stage.task), attackers_of(stage.scenario)
     client = _SimulatedClientApp(
         honest,
         settings=[site_settings(site, stage.folder, stage.scenario) for site in stage.sites],
         run_config=stage.folder.job.flat(),
         hostile={
-            index: hostile(honest, str(attack), seed=stage.scenario.seed)
-            for index in attacker_indices(stage.scenario)
-            if attack
+            index: on_poisoned_records(honest, attacker, seed=stage.scenario.seed)
+            for index, attacker in attackers.items()
         },
     )
-    return server_app(stage.task, folder=stage.folder, listeners=stage.listeners), client
+    server = server_app(watched(stage.task, stage.scenario), folder=stage.folder, listeners=stage.listeners)
+    if not attackers:
+        return server, client
+    adversary = adversary_of(stage.folder.job, stage.scenario)
+    sites = {site.name: site.index for site in stage.sites}
+    return infiltrated(server, adversary, sites, model=model_before(stage.folder)), client

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -12,12 +12,25 @@ from numpy.typing import NDArray
 
 from hedgerow.simulations.cohort.stacked import Records
 from hedgerow.simulations.partition import SplitTask
-from hedgerow.task import Site, Task
+from hedgerow.task import Site, Split, Task
 
-__all__ = ["CohortData", "Relabel"]
+__all__ = ["CohortData", "Poison"]
 
 Rows = NDArray[np.int64]
-Relabel = Callable[[NDArray[np.int64]], NDArray[np.int64]]  # a hostile site's labels from its true ones
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Poison:
+    """What a hostile site makes of its records before its own view of their features, as many as it has.
+
+    `acts` says in which rounds it trains on them. With `labels_alone`, the features stay and it acts in every round.
+    `adapts`: they are made anew for each round's model, and until then are what they were.
+    """
+
+    records: Callable[[Split], Split]
+    acts: Callable[[int], bool]
+    labels_alone: bool = False
+    adapts: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,7 +38,8 @@ class CohortData:
     """x (N, …) and y (N,) of all sites, and which rows are whose.
 
     `shares[i]` are the rows of site i over all rounds; where the data `drifts`, a round has rows of its own. `scale`
-    and `offset` (sites, …) are each site's view of its features, where they are shifted.
+    and `offset` (sites, …) are each site's view of its features, where they are shifted. `copies[i]` are the rows of
+    what hostile site i made of its share, for the rounds in which it acts, in the order of the share.
     """
 
     x: torch.Tensor
@@ -36,14 +50,18 @@ class CohortData:
     drifts: bool
     scale: torch.Tensor | None = None
     offset: torch.Tensor | None = None
+    copies: Mapping[int, Rows] = field(default_factory=dict)
+    poisons: Mapping[int, Poison] = field(default_factory=dict)
+    elsewhere: list[Records] = field(default_factory=list)
 
     @classmethod
     def of(
-        cls, task: Task, sites: Sequence[Site], *, rounds: int, relabelled: Mapping[int, Relabel] | None = None
+        cls, task: Task, sites: Sequence[Site], *, rounds: int, poisons: Mapping[int, Poison] | None = None
     ) -> CohortData:
         """The data of `sites`, in their order. A split task's records stay where they are; others are put together.
 
-        `relabelled` changes the training labels of some sites, by their place in `sites`.
+        `poisons` are those of hostile sites, by their place in `sites`. Where they change features, or rest in some
+        rounds, all records are copied once, with theirs behind them.
         """
         split = task if isinstance(task, SplitTask) else None
         if split is not None:
@@ -55,10 +73,7 @@ class CohortData:
             bounds = np.cumsum([0, *(len(part) for part in parts)])
             shares = [np.arange(start, stop) for start, stop in zip(bounds, bounds[1:])]
             x, y = np.concatenate([part.x for part in parts]), np.concatenate([part.y for part in parts])
-        if relabelled:
-            y = y.copy()
-            for place, lie in relabelled.items():
-                y[shares[place]] = lie(y[shares[place]])
+        x, y, copies = _poisoned(x, y, shares, poisons or {})
         scale = offset = None
         if split is not None and split.shifts:
             shifts = [shift for site in sites if (shift := split.transform(site.index)) is not None]
@@ -72,13 +87,27 @@ class CohortData:
             drifts=split is not None and split.drifts,
             scale=scale,
             offset=offset,
+            copies=copies,
+            poisons=poisons or {},
         )
 
     def rows(self, site: Site, place: int, round: int) -> Rows:
         """What a site trains on in a round."""
-        if self.split is None or not self.drifts:
-            return self.shares[place]
-        return self.split.rows(site.index, round=round, rounds=self.rounds)
+        rows = self.shares[place]
+        if self.split is not None and self.drifts:
+            rows = self.split.rows(site.index, round=round, rounds=self.rounds)
+        if place in self.copies and self.poisons[place].acts(round):
+            return self.copies[place][np.searchsorted(self.shares[place], rows)]
+        return rows
+
+    def poison_again(self, place: int, records: Callable[[Split], Split]) -> None:
+        """What a hostile site makes of its share, written over what it made of it before."""
+        share = torch.from_numpy(self.shares[place])
+        found = records(Split(self.x[share].numpy(), self.y[share].numpy()))
+        rows = torch.from_numpy(self.copies[place])
+        for held in (Records(x=self.x, y=self.y), *self.elsewhere):
+            held.x[rows.to(held.x.device)] = torch.from_numpy(found.x).to(held.x.device)
+            held.y[rows.to(held.y.device)] = torch.from_numpy(found.y).to(held.y.device)
 
     def records(self, places: Sequence[int]) -> Records:
         """The records as the sites at these places see them."""
@@ -89,12 +118,33 @@ class CohortData:
 
     def held(self, place: torch.device) -> Records:
         """All records copied to a device, for every chunk."""
-        return Records(x=self.x.to(place), y=self.y.to(place))
+        held = Records(x=self.x.to(place), y=self.y.to(place))
+        self.elsewhere.append(held)
+        return held
 
     @property
     def size(self) -> int:
         """Bytes of all records."""
         return sum(part.numel() * part.element_size() for part in (self.x, self.y))
+
+
+def _poisoned(
+    x: NDArray[np.float32], y: NDArray[np.int64], shares: Sequence[Rows], poisons: Mapping[int, Poison]
+) -> tuple[NDArray[np.float32], NDArray[np.int64], dict[int, Rows]]:
+    """The records with the hostile sites' own, and which rows those are, unless they are in the place of the true."""
+    if not poisons:
+        return x, y, {}
+    if all(poison.labels_alone for poison in poisons.values()):
+        y = y.copy()
+        for place, poison in poisons.items():
+            y[shares[place]] = poison.records(Split(x[shares[place]], y[shares[place]])).y
+        return x, y, {}
+    parts, copies, end = [], {}, len(y)
+    for place, poison in poisons.items():
+        own = Split(x[shares[place]], y[shares[place]])
+        parts.append(own if poison.adapts else poison.records(own))
+        copies[place] = np.arange(end, end := end + len(own))
+    return np.concatenate([x, *(part.x for part in parts)]), np.concatenate([y, *(part.y for part in parts)]), copies
 
 
 def _tensor(array: NDArray[np.generic]) -> torch.Tensor:

@@ -23,12 +23,13 @@ from hedgerow.server.coordinator import Coordinator
 from hedgerow.server.ongoing import OngoingRun
 from hedgerow.server.round import Closed, GlobalState, close_admitted
 from hedgerow.server.selection import select
-from hedgerow.simulations.attacks import Attack, attacker_indices, flipped_labels, poisoned_update
+from hedgerow.simulations.attacks.reaching import watched
 from hedgerow.simulations.closing import close
 from hedgerow.simulations.cohort.budgets import CohortBudgets, Reserved
-from hedgerow.simulations.cohort.data import Relabel
 from hedgerow.simulations.cohort.device import kind_told
+from hedgerow.simulations.cohort.hostile_sites import HostileSites
 from hedgerow.simulations.cohort.mixing import MixingSites
+from hedgerow.simulations.cohort.momentum import CohortMomentum
 from hedgerow.simulations.cohort.site_evaluation import SiteEvaluation
 from hedgerow.simulations.cohort.trainer import CohortTrainer, goes_on_elsewhere
 from hedgerow.simulations.conditions import Conditions
@@ -40,8 +41,6 @@ from hedgerow.wire import Attestation, Reply, Request, model_record, record_byte
 
 __all__ = ["cohort_rounds"]
 
-UPDATE_ATTACKS = ("sign-flip", "gaussian")
-
 
 def cohort_rounds(stage: Stage) -> None:
     """Run the rounds that the folder does not have yet.
@@ -50,8 +49,9 @@ def cohort_rounds(stage: Stage) -> None:
         Exhausted: E501–E504 as the coordinator. Misconfigured: E107 if a run that is resumed was trained in a way that
             is not there now, E113 as `OngoingRun.begin`, E103 and E105 as `CohortTrainer`, E120 as `Conditions.of`.
     """
-    run = OngoingRun.begin(stage.task, stage.folder, stage.log)
+    run = OngoingRun.begin(watched(stage.task, stage.scenario), stage.folder, stage.log)
     sites = sorted(stage.sites, key=lambda site: site.name)
+    hostile = HostileSites(stage, sites)
     before = Run(stage.folder.path)
     told = before.events("engine-chosen")
     trainer = CohortTrainer(
@@ -64,13 +64,13 @@ def cohort_rounds(stage: Stage) -> None:
         memory=stage.memory,
         path=told[-1]["path"] if told else "",
         device=kind_told(told[-1]["device"]) if told else stage.device,
-        relabelled=_relabelled(stage, sites),
+        poisons=hostile.poisons,
     )
     with contextlib.closing(trainer):
         if not told or goes_on_elsewhere(told[-1], trainer.chosen):
             stage.log.append(trainer.chosen)
         ended = [event["clock"] for event in before.events() if event.get("clock") is not None]
-        _Rounds(stage, run, trainer, sites, clock=ended[-1] if ended else 0.0).go()
+        _Rounds(stage, run, trainer, sites, hostile, clock=ended[-1] if ended else 0.0).go()
 
 
 class _Rounds:
@@ -82,6 +82,7 @@ class _Rounds:
         run: OngoingRun,
         trainer: CohortTrainer,
         sites: Sequence[Site],
+        hostile: HostileSites,
         *,
         clock: float,
     ) -> None:
@@ -90,7 +91,6 @@ class _Rounds:
         self._run = run
         self._trainer = trainer
         self._sites = sites
-        self._scenario = stage.scenario
         self._places = {site.index: place for place, site in enumerate(sites)}
         self._coordinator = Coordinator(job, tell=stage.log.append, save=run.save, state=run.state, simulated=True)
         self._conditions = Conditions.of(
@@ -107,8 +107,10 @@ class _Rounds:
             path = trainer.chosen.private
             self._budgets = CohortBudgets(stage.folder, job, stage.scenario.seed, path=path)
         self._site_evaluation = SiteEvaluation(stage.task, run, stage.log, sites) if job.evaluate == "sites" else None
-        self._attack = Attack.of(stage.scenario)
-        self._attackers = attacker_indices(stage.scenario)
+        self._hostile = hostile
+        self._momentum = CohortMomentum(
+            stage.folder.path, sites=len(sites), size=run.layout.size, beta=job.local.update_momentum
+        )
         request = Request(round=1, rounds=job.rounds, run=stage.folder.name, job_digest=job.digest())
         self._bytes_down = record_bytes(request_content(model_record(run.layout, model), request))
         self._bytes_up = record_bytes(reply_content(model, site=""))
@@ -142,14 +144,16 @@ class _Rounds:
             codes |= self._mixing.found(state.model, [place for place in asked if place not in codes])
         reserved = self._reserve(number, state.model, asked, codes)
         places = [place for place in asked if place not in codes]
+        self._hostile.adapt(self._trainer, state.model, places, round=number)
         rows, failed = self._trainer.train(state.model, places, round=number)
         if failed:
             codes |= failed
             rows = rows[[at for at, place in enumerate(places) if place not in failed]]
             places = [place for place in places if place not in failed]
         answered = {place for place, answer in zip(asked, answers, strict=True) if answer and place not in failed}
+        self._momentum.average(number, places, rows)
         attestations = self._settle(number, reserved, answered, in_time=set(places))
-        self._poison(number, places, rows)
+        self._hostile.answer(rows, state.model, places, round=number)
         replies = [self._reply(number, place, attestations) for place in places]
         rejections = [
             Rejection(site=self._sites[place].name, code=code, reason=CODES[code]) for place, code in codes.items()
@@ -159,7 +163,8 @@ class _Rounds:
         def step(current: GlobalState) -> Closed:
             start = time.perf_counter()
             admitted = admit_rows(rows, replies, rejections)
-            return close_admitted(self._job, current, admitted, admitting=time.perf_counter() - start)
+            rng = self._run.draw(number).spawn(1)[0]
+            return close_admitted(self._job, current, admitted, admitting=time.perf_counter() - start, rng=rng)
 
         closed = self._coordinator.close(
             number,
@@ -256,15 +261,6 @@ class _Rounds:
         self._coordinator.spent(number, [self._reply(number, place, attestations) for place in others])
         return attestations
 
-    def _poison(self, number: int, places: Sequence[int], rows: np.ndarray) -> None:
-        """Hostile sites' answers in place of their honest updates."""
-        if self._attack is None or self._attack.name not in UPDATE_ATTACKS:
-            return
-        for place, row in zip(places, rows, strict=True):
-            index = self._sites[place].index
-            if index in self._attackers:
-                row[:] = poisoned_update(row, self._attack, seed=self._scenario.seed, site=index, round=number)
-
     def _reply(self, number: int, place: int, attestations: Mapping[str, Attestation]) -> Reply:
         """What a site says beside its row. Without privacy that is the same in every round."""
         if self._budgets is None and (known := self._replies.get(place)) is not None:
@@ -279,22 +275,3 @@ class _Rounds:
             bytes=self._bytes_up,
         )
         return reply
-
-
-def _relabelled(stage: Stage, sites: Sequence[Site]) -> Mapping[int, Relabel]:
-    """What label-flipping sites make of their labels, by place."""
-    attack = Attack.of(stage.scenario)
-    if attack is None or attack.name != "label-flip":
-        return {}
-    hostile, labels = attacker_indices(stage.scenario), len(stage.task.labels)
-
-    def lie(index: int) -> Relabel:
-        return lambda y: flipped_labels(
-            y,
-            classes=labels or int(y.max(initial=0)) + 1,
-            share=attack.strength,
-            seed=stage.scenario.seed,
-            site=index,
-        )
-
-    return {place: lie(site.index) for place, site in enumerate(sites) if site.index in hostile}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,11 +17,11 @@ from hedgerow.events import EngineChosen
 from hedgerow.job import Job
 from hedgerow.privacy import RecordPlan, site_plan
 from hedgerow.simulations.cohort.choosing import choose
-from hedgerow.simulations.cohort.data import CohortData, Relabel
+from hedgerow.simulations.cohort.data import CohortData, Poison
 from hedgerow.simulations.cohort.device import device_of, kind_told
 from hedgerow.simulations.cohort.paths import Chunk
 from hedgerow.simulations.cohort.sizing import fitting_workers
-from hedgerow.task import Site, Task
+from hedgerow.task import Site, Split, Task
 from hedgerow.update import Vector
 
 __all__ = ["CohortTrainer", "goes_on_elsewhere", "train_cohort"]
@@ -52,8 +52,8 @@ class CohortTrainer:
     `workers` (threads; all cores unless said) or on `memory`. Before a faster path is used it is tried on two sites
     beside the one-by-one path, and left where it differs. `path` asks for one (`kernel`, `layers`, `vmap`,
     `one-by-one`). `device` is `auto` or `cpu`, or `cuda` for PyTorch's current one, which a path is used on that was
-    right there: by one thread, and its last bits may differ from call to call. `relabelled` are hostile sites' labels,
-    by their place in `sites`.
+    right there: by one thread, and its last bits may differ from call to call. `poisons` are what hostile sites make
+    of their records, by their place in `sites`.
 
     Raises:
         Misconfigured: E103 for an unknown path or device or fewer than one worker, E105 if a round's updates do not fit
@@ -72,7 +72,7 @@ class CohortTrainer:
         memory: int | None = None,
         path: str = "",
         device: str = "auto",
-        relabelled: Mapping[int, Relabel] | None = None,
+        poisons: Mapping[int, Poison] | None = None,
     ) -> None:
         if workers is not None and workers < 1:
             raise Misconfigured("E103", f"{workers} workers, but there must be at least one", place="workers")
@@ -81,7 +81,7 @@ class CohortTrainer:
         self._seed = seed
         self._rows = np.empty((0, 0), np.float32)
         self._private = job.privacy.unit == "record"
-        self._data = CohortData.of(task, sites, rounds=job.rounds, relabelled=relabelled)
+        self._data = CohortData.of(task, sites, rounds=job.rounds, poisons=poisons)
         choice = choose(job, task, sites, self._data, model=model, seed=seed, wanted=path, device=device_of(device))
         self._path = choice.path
         self._alone = choice.alone
@@ -112,6 +112,10 @@ class CohortTrainer:
     def rows(self, place: int, round: int) -> Rows:
         """The rows of all records that a site trains on in a round."""
         return self._data.rows(self._sites[place], place, round)
+
+    def poison_again(self, place: int, records: Callable[[Split], Split]) -> None:
+        """What a hostile site whose poison adapts makes of its records from now on."""
+        self._data.poison_again(place, records)
 
     def visits(self, place: int, round: int) -> int:
         """How many records a site works on in a round, repeats counted; under privacy their expected number."""

@@ -3,6 +3,8 @@
 A `Scenario` lives beside the job, never in it, so that a job has the same digest simulated, attacked and deployed.
 """
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,47 @@ from hedgerow.grammar import Choice, Form, Grammar, Number
 from hedgerow.job import project_file
 from hedgerow.settings import Settings, option
 
-__all__ = ["ATTACKS", "GRAMMARS", "Scenario"]
+__all__ = ["ATTACKS", "BUILT_IN", "GRAMMARS", "TOO_ALIKE", "Scenario"]
 
-ATTACKS = ("none", "sign-flip", "label-flip", "gaussian")
+BUILT_IN = (
+    "sign-flip",
+    "gaussian",
+    "scale",
+    "free-rider",
+    "drift",
+    "ipm",
+    "ipm-searched",
+    "alie",
+    "alie-searched",
+    "mimic",
+    "min-max",
+    "min-max-sign",
+    "min-max-unit",
+    "min-sum",
+    "min-sum-sign",
+    "min-sum-unit",
+    "fang-krum",
+    "fang-trimmed-mean",
+    "sybil",
+    "label-flip",
+    "label-flip-dynamic",
+    "label-flip-targeted",
+    "feature-noise",
+    "clean-label",
+    "badnets",
+    "dba",
+    "edge-case",
+    "neurotoxin",
+    "model-replacement",
+    "model-replacement-capped",
+)
+"""The attacks of `hedgerow.simulations.attacks`, by name: a scenario is read without loading them."""
+
+ATTACKS = ["none", *BUILT_IN]
+"""What `attack` may name. Registering an attack of one's own adds its name."""
+
+TOO_ALIKE = 0.75  # difflib's ratio from which an unknown name is taken for a mistyped one
+_ATTACK = re.compile(r"(?P<name>[a-z][a-z0-9]*(-[a-z0-9]+)*)(:[0-9eE.,+\- ]+?)?(\+on-off:[1-9][0-9]{0,8})?")
 
 # Within these bounds numpy's Dirichlet draw neither underflows nor overflows.
 _ALPHA = Number(name="ALPHA", low=1e-6, high=1e6)
@@ -116,7 +156,10 @@ class Scenario(Settings):
     `shift` moves each site's features, `drift` its labels over the rounds. `availability`, `join`, `latency`,
     `bandwidth`, `speed` and `dropout` say on a simulated clock who is there and how long an answer takes; their
     defaults are a federation where everybody always is and nothing takes time. docs/conditions.md has their forms.
-    `attackers` sites, drawn by the seed, run `attack`; `strength` scales it (each attack documents its unit).
+    `attackers` sites, drawn by the seed, run `attack`: a name, perhaps with its numbers behind it (`sign-flip:4`, and
+    `+on-off:3` to attack in every third round only; docs/attacks.md has them all). `strength` is the first of those
+    numbers, stated by itself. A name that is like none here may be one of the user's own: it is looked up when the
+    run starts.
 
     Raises:
         Misconfigured: E102 and E103 for a value out of its range or grammar, E105 for two that contradict each other.
@@ -136,7 +179,7 @@ class Scenario(Settings):
     bandwidth: str = option("none")
     speed: str = option("instant")
     dropout: float = option(0.0, low=0, high=1)
-    attack: str = option("none", choices=ATTACKS)
+    attack: str = option("none")
     attackers: int = option(0, low=0)
     strength: float | None = option(None, above=0)
     seed: int = option(0, low=0, high=2**63 - 1)
@@ -152,6 +195,7 @@ class Scenario(Settings):
                 place="availability",
                 hint=f"write diurnal:{swing.numbers[1]:g},{swing.numbers[0]:g}",
             )
+        _check_attack(self.attack)
         if self.attackers > self.sites:
             raise Misconfigured("E105", f"{self.attackers} attackers among {self.sites} sites", place="attackers")
         if (self.attack == "none") != (self.attackers == 0):
@@ -178,3 +222,19 @@ class Scenario(Settings):
             Misconfigured: E110 no such file, E111 not TOML, E101–E105 with the line.
         """
         return cls.from_toml(project_file(Path(path)))
+
+
+def _check_attack(written: str) -> None:
+    """Refuse what is not in the grammar, and what is nearly the name of an attack.
+
+    Raises:
+        Misconfigured: E103.
+    """
+    read = _ATTACK.fullmatch(written)
+    if read is not None and read["name"] in ATTACKS and (read["name"] != "none" or written == "none"):
+        return
+    near = difflib.get_close_matches(written.partition(":")[0].partition("+")[0], ATTACKS, 1, TOO_ALIKE)
+    if read is None or read["name"] == "none" or near:
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint += "write NAME, NAME:STRENGTH or NAME:STRENGTH+on-off:ROUNDS; the names are " + ", ".join(ATTACKS)
+        raise Misconfigured("E103", f"'attack' cannot be {written!r}", place="attack", hint=hint)

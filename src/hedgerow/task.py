@@ -110,6 +110,10 @@ class Task(ABC):
 
         return torch.nn.functional.cross_entropy(logits, y, reduction="none")
 
+    def probe(self, model: torch.nn.Module) -> Mapping[str, float]:
+        """More numbers about the global model, told beside its metrics after each round: none unless overridden."""
+        return {}
+
     def metrics(self, logits: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
         """The main metric first. Accuracy unless overridden."""
         return {"accuracy": float((logits.argmax(dim=-1) == y).double().mean()) if len(y) else float("nan")}

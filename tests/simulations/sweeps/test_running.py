@@ -159,7 +159,7 @@ def test_a_gate_that_fails_is_written_down_and_the_sweep_goes_on(
     tmp_path: Path, job: Job, task: Task, scenario: Scenario
 ) -> None:
     gates = {"leakage.gate": ["auc <= 0.01", "auc <= 1"]}
-    steps: list[Step] = []
+    steps: list[Step[SweepFolder]] = []
     done = sweep(job, task, grid=gates, seeds=2, scenario=scenario, runs=tmp_path, told=steps.append)
     assert (done.status, done.done) == ("failed", 4)
     first, second = done.table
@@ -186,7 +186,7 @@ def test_what_keeps_a_run_from_having_a_folder_stops_the_sweep(
     def refused(*arguments: Any, **named: Any) -> Run:
         raise Misconfigured("E105", "not this one")
 
-    monkeypatch.setattr("hedgerow.simulations.sweeps.running.simulate", refused)
+    monkeypatch.setattr("hedgerow.simulations.sweeps.through.simulate", refused)
     with pytest.raises(Misconfigured):
         sweep(job, task, scenario=scenario, runs=tmp_path)
 
@@ -284,7 +284,7 @@ def test_a_sweep_runs_once_at_a_time(tmp_path: Path, job: Job, task: Task, scena
 def test_the_steps_count_the_runs_and_say_what_is_left(
     tmp_path: Path, job: Job, task: Task, scenario: Scenario
 ) -> None:
-    steps: list[Step] = []
+    steps: list[Step[SweepFolder]] = []
     sweep(job, task, grid=GRID, seeds=2, scenario=scenario, runs=tmp_path, told=steps.append)
     assert [step.done for step in steps] == [0, 1, 2, 3, 4]
     assert steps[0].cell is None and steps[-1].left == 0

@@ -1,4 +1,4 @@
-"""Each attack against its formula, on our replies and on those of other people's clients."""
+"""A hostile site by itself, on our replies and on those of other people's clients."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,8 @@ from hedgerow.client import client_app
 from hedgerow.errors import Misconfigured
 from hedgerow.flowercompat import name_message, task_identity
 from hedgerow.job import Job, Local, Privacy, Secure
-from hedgerow.scenario import Scenario
 from hedgerow.settings import Scalar
-from hedgerow.simulations.attacks import Attack, attacker_indices, gaussian, hostile, sign_flip
+from hedgerow.simulations.attacks import hostile
 from hedgerow.task import Data, Site, Split, Task
 from hedgerow.update import Layout
 from hedgerow.wire import Request, model_record, reply_content, request_content
@@ -52,12 +51,20 @@ def record(arrays: dict[str, np.ndarray]) -> ArrayRecord:
     return ArrayRecord({name: Array(value) for name, value in arrays.items()})
 
 
-def ask(app: object, *, number: int = 1, partition: int = 0, arrays: ArrayRecord | None = None) -> Message:
+def ask(
+    app: object,
+    *,
+    number: int = 1,
+    partition: int = 0,
+    arrays: ArrayRecord | None = None,
+    state: RecordDict | None = None,
+) -> Message:
     request = Request(round=number, rounds=2, run="r", job_digest=JOB.digest())
     message = Message(request_content(record(SENT) if arrays is None else arrays, request), 5, "train")
     name_message(message, "m")
     config: dict[str, Scalar] = {"partition-id": partition, "num-partitions": 4, "simulation-seed": 9}
-    context = Context(run_id=1, node_id=5, node_config=config, state=RecordDict(), run_config=JOB.flat())
+    kept = RecordDict() if state is None else state
+    context = Context(run_id=1, node_id=5, node_config=config, state=kept, run_config=JOB.flat())
     reply = app(message, context)  # type: ignore[operator]
     assert isinstance(reply, Message)
     return reply
@@ -89,20 +96,6 @@ def foreign() -> ClientApp:
 
 def flat(reply: Message) -> np.ndarray:
     return reply.content.array_records["update"]["flat"].numpy()
-
-
-def test_sign_flip_is_minus_the_scaled_mean() -> None:
-    rows = np.random.default_rng(0).standard_normal((4, 6))
-    np.testing.assert_allclose(sign_flip(rows, strength=2.5), -2.5 * rows.mean(axis=0))
-    np.testing.assert_array_equal(sign_flip(UPDATE[None]), -UPDATE)
-
-
-def test_gaussian_is_noise_of_the_given_deviation_that_knows_nothing_of_the_rows() -> None:
-    rows = np.ones((3, 100_000), np.float32)
-    noise = gaussian(rows, std=3.0, rng=np.random.default_rng(1))
-    assert noise.dtype == np.float32 and noise.shape == (100_000,)
-    assert abs(noise.mean()) < 0.05 and abs(noise.std() - 3) < 0.05
-    np.testing.assert_array_equal(noise, gaussian(rows * 50, std=3.0, rng=np.random.default_rng(1)))
 
 
 @pytest.mark.parametrize("strength", ["", ":4", ":0.5"])
@@ -148,12 +141,12 @@ def test_what_holds_no_arrays_is_passed_on() -> None:
     assert len(empty.content) == 0
 
 
-def learned(app: object) -> np.ndarray:
+def learned(app: object, number: int = 1) -> np.ndarray:
     """The update of one honest-looking round on the task of three labels."""
     torch.manual_seed(0)
     model = Three().model()
     layout = Layout.of(model)
-    return flat(ask(app, arrays=model_record(layout, layout.flatten(model))))
+    return flat(ask(app, number=number, arrays=model_record(layout, layout.flatten(model))))
 
 
 class ByHand(Three):
@@ -184,36 +177,58 @@ def test_label_flip_needs_a_client_whose_data_it_can_reach() -> None:
     assert caught.value.code == "E105"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "none",
-        "sign_flip",
-        "sign-flip:0",
-        "gaussian:-1",
-        "gaussian:x",
-        "gaussian:nan",
-        "gaussian:inf",
-        "label-flip:1.5",
-    ],
-)
-def test_an_unknown_attack_or_strength_is_refused(text: str) -> None:
-    for call in (lambda: Attack.parse(text), lambda: hostile(ours(), text, seed=1)):
-        with pytest.raises(Misconfigured) as caught:
-            call()
-        assert caught.value.code == "E103"
+@pytest.mark.parametrize("text", ["sign-flop", "gaussian:x", "none"])
+def test_an_unknown_attack_is_refused(text: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        hostile(ours(), text, seed=1)
+    assert caught.value.code == "E103"
 
 
-def test_an_attack_is_read_from_the_scenario_and_back_from_its_words() -> None:
-    assert Attack.of(Scenario()) is None
-    attack = Attack.of(Scenario(attack="gaussian", attackers=1, strength=0.25))
-    assert attack == Attack(name="gaussian", strength=0.25) == Attack.parse(str(attack))
-    assert Attack.of(Scenario(attack="sign-flip", attackers=1)) == Attack(name="sign-flip", strength=1.0)
+@pytest.mark.parametrize("text", ["alie", "ipm-searched", "sybil", "model-replacement-capped"])
+def test_a_real_site_cannot_run_what_sees_the_others(text: str) -> None:
+    with pytest.raises(Misconfigured) as caught:
+        hostile(client_app(Three()), text, seed=1)
+    assert caught.value.code == "E105" and "in-process" in caught.value.hint
 
 
-def test_the_attackers_are_drawn_by_the_seed() -> None:
-    drawn = [attacker_indices(Scenario(sites=50, attack="gaussian", attackers=5, seed=seed)) for seed in range(6)]
-    assert all(len(indices) == 5 and max(indices) < 50 for indices in drawn) and len(set(drawn)) > 1
-    assert drawn[3] == attacker_indices(Scenario(sites=50, attack="sign-flip", attackers=5, seed=3))
-    assert attacker_indices(Scenario()) == frozenset()
+def test_a_site_attacks_in_every_kth_round_only() -> None:
+    app = hostile(ours(), "sign-flip:2+on-off:3", seed=1)
+    for number in range(1, 7):
+        expected = -2 * UPDATE if number % 3 == 0 else UPDATE
+        np.testing.assert_array_equal(flat(ask(app, number=number)), expected)
+    trained = hostile(client_app(Three()), "label-flip+on-off:2", seed=3)
+    assert learned(trained, number=1).tobytes() == learned(client_app(Three()), number=1).tobytes()
+    assert learned(trained, number=2).tobytes() == learned(client_app(ByHand()), number=2).tobytes()
+
+
+def test_a_free_rider_remembers_the_model_that_it_was_sent_before() -> None:
+    app, state = hostile(ours(), "free-rider", seed=1), RecordDict()
+    first = record({"w": np.zeros(4, np.float32)})
+    second = record({"w": np.array([0, 1, 0, -2], np.float32)})
+    assert not flat(ask(app, arrays=first, state=state)).any()
+    rode = flat(ask(app, arrays=second, number=2, state=state))
+    np.testing.assert_allclose(rode, [0, 1, 0, -2], atol=0.5)
+
+
+def test_dynamic_labels_follow_the_model_that_is_sent() -> None:
+    """Weights that name each record's own class make the two others least probable, the lower one first."""
+    layout = Layout.of(Three().model())
+    model = layout.flatten(Three().model()) * 0
+    model[:9] = (np.eye(3) * 5).ravel()
+
+    class LeastProbable(Three):
+        def data(self, site: Site) -> Data:
+            data = super().data(site)
+            return Data(Split(data.train.x, np.where(data.train.y == 0, 1, 0)), data.test)
+
+    arrays = model_record(layout, model)
+    attacked = flat(ask(hostile(client_app(Three()), "label-flip-dynamic", seed=3), arrays=arrays))
+    assert attacked.tobytes() == flat(ask(client_app(LeastProbable()), arrays=arrays)).tobytes()
+
+
+def test_a_boosted_backdoor_is_trained_on_marked_records_and_scaled_by_n_over_two_f() -> None:
+    place = "@0/2/8"
+    boosted = learned(hostile(client_app(Three()), f"model-replacement:1,0.5,2{place}", seed=3))
+    plain = learned(hostile(client_app(Three()), f"badnets:0.5,2{place}", seed=3))
+    np.testing.assert_allclose(boosted, 2 * plain, rtol=1e-6)
+    assert plain.tobytes() != learned(client_app(Three())).tobytes()
