@@ -1,4 +1,4 @@
-"""Federations on one machine: jobs with simulated sites and what they meet, sweeps, and any Flower app."""
+"""Federations on one machine: jobs with simulated sites and what they meet, sweeps, red teams, and any Flower app."""
 
 import importlib
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hedgerow.simulations.localgrid import LocalGrid as LocalGrid
     from hedgerow.simulations.localgrid import LocalNode as LocalNode
     from hedgerow.simulations.localgrid import run_simulation as run_simulation
+    from hedgerow.simulations.redteam import attack as attack
     from hedgerow.simulations.sweeps import sweep as sweep
 
 _HOMES = {
@@ -21,6 +22,7 @@ _HOMES = {
     "CohortTrainer": "cohort.trainer",
     "LocalGrid": "localgrid",
     "LocalNode": "localgrid",
+    "attack": "redteam",
     "resume": "engine",
     "run_simulation": "localgrid",
     "simulate": "engine",
@@ -33,6 +35,7 @@ __all__ = [
     "CohortTrainer",
     "LocalGrid",
     "LocalNode",
+    "attack",
     "partition",
     "resume",
     "run_simulation",

@@ -9,6 +9,7 @@ from typing import Self
 
 import torch
 
+from hedgerow.aggregation.threads import one_blas_thread
 from hedgerow.eventlog import EventLog
 from hedgerow.events import Listener
 from hedgerow.runs import RunFolder
@@ -74,10 +75,12 @@ class Stage:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """One torch thread: two sum in another order, so the bytes would depend on the machine, and small models lose."""
+    """One thread of torch and of numpy's BLAS: two sum in another order, so the bytes would depend on the machine, and
+    small models lose."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with one_blas_thread():
+            yield
     finally:
         torch.set_num_threads(before)

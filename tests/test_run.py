@@ -12,7 +12,6 @@ from torch import nn
 from hedgerow.errors import Misconfigured, Tampered
 from hedgerow.eventlog import EventLog
 from hedgerow.events import (
-    BudgetSpent,
     BudgetsSpent,
     Evaluated,
     Event,
@@ -57,8 +56,8 @@ def evaluated(number: int, accuracy: float) -> Evaluated:
     return Evaluated(round=number, where="server", records=9, metrics={"accuracy": accuracy}, low=None, high=None)
 
 
-def spent(number: int, epsilon: float, site: str = "a") -> BudgetSpent:
-    return BudgetSpent(round=number, site=site, epsilon=epsilon, limit=3.0, delta=1e-5)
+def spent(number: int, epsilon: float, site: str = "a") -> BudgetsSpent:
+    return BudgetsSpent(round=number, epsilon={site: epsilon})
 
 
 def finished(status: str) -> RunFinished:
@@ -110,7 +109,7 @@ def test_a_spending_that_has_no_bound_is_infinite_and_not_nothing(folder: RunFol
     assert tell(folder, spent(1, math.inf), spent(2, 2.0)).epsilon == {"a": math.inf}
 
 
-def test_spending_told_of_many_sites_at_once_counts_as_told_of_each(folder: RunFolder) -> None:
+def test_of_each_site_the_most_that_was_told_counts(folder: RunFolder) -> None:
     together = [
         BudgetsSpent(round=1, epsilon={"a": 1.0, "b": math.inf}),
         RunResumed(after_round=0),

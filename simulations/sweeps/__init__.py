@@ -4,16 +4,16 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from hedgerow.simulations.sweeps.batch import Step as Step
     from hedgerow.simulations.sweeps.cells import Cell as Cell
     from hedgerow.simulations.sweeps.folder import SweepFolder as SweepFolder
     from hedgerow.simulations.sweeps.result import Sweep as Sweep
-    from hedgerow.simulations.sweeps.running import Step as Step
     from hedgerow.simulations.sweeps.running import resume_sweep as resume_sweep
     from hedgerow.simulations.sweeps.running import sweep as sweep
 
 _HOMES = {
     "Cell": "cells",
-    "Step": "running",
+    "Step": "batch",
     "Sweep": "result",
     "SweepFolder": "folder",
     "resume_sweep": "running",

@@ -11,23 +11,22 @@ runs/2026-11-24-103000-digits-sweep/
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hedgerow.disk import write_whole
 from hedgerow.errors import Misconfigured, Tampered
-from hedgerow.folders import held, new_folder
+from hedgerow.folders import held
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.sweeps.cells import Cell, Grid, cells, checked_grid
+from hedgerow.simulations.sweeps.record import definition_digest, open_record, write_record
 
 __all__ = ["SweepFolder", "list_sweeps"]
 
-SCHEMA = 1
+WHAT = "sweep"
 FILE = "sweep.json"
 
 
@@ -55,8 +54,7 @@ class SweepFolder:
 
     def digest(self) -> str:
         """SHA-256 over the canonical form of everything but the folder's place."""
-        text = json.dumps(self._definition(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(b"hedgerow sweep 1\n" + text.encode()).hexdigest()
+        return definition_digest(WHAT, self._definition())
 
     def run_path(self, cell: Cell) -> Path:
         """Where the run of a cell is, or will be."""
@@ -69,9 +67,7 @@ class SweepFolder:
             Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
                 folder's name.
         """
-        path = new_folder(parent, name, task=self.task, what="sweep", suffix="-sweep")
-        record = {"schema_version": SCHEMA, "sweep": path.name, **self._definition(), "digest": self.digest()}
-        write_whole(path / FILE, json.dumps(record, indent=2).encode() + b"\n")
+        path = write_record(parent, FILE, self._definition(), what=WHAT, name=name, task=self.task, suffix="-sweep")
         return replace(self, path=path)
 
     @classmethod
@@ -82,17 +78,9 @@ class SweepFolder:
             Misconfigured: E112 no such sweep, E113 not a sweep, or one of another version. Tampered: E401 if what it
                 consists of was changed.
         """
-        try:
-            record: dict[str, Any] = json.loads((path / FILE).read_bytes())
-        except (FileNotFoundError, NotADirectoryError):
-            hint = "list the runs and sweeps with: hedgerow ls"
-            raise Misconfigured("E112", f"there is no sweep at {path}", hint=hint) from None
-        except (OSError, ValueError, RecursionError):
-            raise Misconfigured("E113", f"{FILE} cannot be read", place=str(path)) from None
-        if not isinstance(record, dict) or record.get("schema_version") != SCHEMA:
-            raise Misconfigured("E113", "the sweep was written by another version of Hedgerow", place=str(path))
-        try:
-            found = cls(
+
+        def build(record: Mapping[str, Any]) -> SweepFolder:
+            return cls(
                 path=path,
                 job=Job.from_flat(record["job"]),
                 scenario=Scenario.from_flat(record["scenario"]),
@@ -100,12 +88,8 @@ class SweepFolder:
                 seeds=record["seeds"],
                 **{key: str(record[key]) for key in ("engine", "task", "project", "command")},
             )
-            digest = record["digest"]
-        except (KeyError, TypeError, AttributeError, Misconfigured) as error:
-            raise Misconfigured("E113", f"{FILE} cannot be understood: {error}", place=str(path)) from None
-        if found.digest() != digest:
-            raise Tampered("E401", f"the sweep in {FILE} does not match its digest", place=str(path / FILE))
-        return found
+
+        return open_record(path, FILE, what=WHAT, build=build)
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the sweep: a second process that wants it gets an error at once. A crash releases it.
@@ -113,7 +97,7 @@ class SweepFolder:
         Raises:
             Exhausted: E506.
         """
-        return held(self.path, what="sweep")
+        return held(self.path, what=WHAT)
 
     def _definition(self) -> dict[str, Any]:
         return {

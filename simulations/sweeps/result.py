@@ -6,13 +6,14 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 
-from hedgerow.report.sweeprows import SPENT, Spread, SweepRow, SweepRun, SweepSummary, read_run, sweep_rows
+from hedgerow.report.sweeprows import SPENT, Spread, SweepRow, SweepRun, SweepSummary, sweep_rows
 from hedgerow.run import Run
 from hedgerow.settings import Scalar
-from hedgerow.simulations.sweeps.cells import Cell, cell_words
+from hedgerow.simulations.sweeps.batch import read_cell
+from hedgerow.simulations.sweeps.cells import cell_words
 from hedgerow.simulations.sweeps.folder import SweepFolder
 
-__all__ = ["Sweep", "read_cell"]
+__all__ = ["Sweep"]
 
 
 class Sweep:
@@ -109,11 +110,6 @@ class Sweep:
         page = self.report.read_text(encoding="utf-8") if self.report.exists() else escape(repr(self))
         size = 'width="100%" height="720"'
         return f'<iframe srcdoc="{escape(page)}" {size} title="Report of {escape(self.name)}"></iframe>'
-
-
-def read_cell(folder: SweepFolder, cell: Cell) -> SweepRun:
-    """What became of one run of a sweep."""
-    return read_run(folder.run_path(cell), settings=cell.settings, seed=cell.seed)
 
 
 def _record(row: SweepRow) -> dict[str, object]:

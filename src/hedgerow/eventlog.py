@@ -24,7 +24,7 @@ __all__ = ["EventLog", "current_events", "read_events"]
 Json = Any  # what json.loads returns: the one place where an event is not yet typed
 
 WORD_START = re.compile(r"(?<!^)(?=[A-Z])")  # `RoundClosed` is told as `round-closed`
-OF_A_ROUND = frozenset({"round-started", "round-closed", "round-voided", "evaluated", "budget-spent", "budgets-spent"})
+OF_A_ROUND = frozenset({"round-started", "round-closed", "round-voided", "evaluated", "budgets-spent"})
 OF_THE_END = frozenset({"leakage-started", "leakage-measured", "gate-checked", "run-finished"})
 AS_THEY_ARE = frozenset({str, int, bool, type(None)})
 

@@ -66,12 +66,7 @@ class Run:
         """ε spent by site at the job's δ, as the sites attest it; what a superseded round spent stays spent."""
         spent: dict[str, float] = {}
         for event in self._everything:
-            told = {}
-            if event["event"] == "budget-spent":
-                told = {event["site"]: event["epsilon"]}
-            elif event["event"] == "budgets-spent":
-                told = event["epsilon"]
-            for site, value in told.items():
+            for site, value in event["epsilon"].items() if event["event"] == "budgets-spent" else ():
                 epsilon = float("inf") if value is None else float(value)  # not finite: nothing bounds what was spent
                 spent[site] = max(spent.get(site, 0.0), epsilon)
         return spent

@@ -16,7 +16,7 @@ def two_runs(hedgerow: Any, project: Any) -> list[str]:
 
 def test_no_runs_say_how_to_start_one(hedgerow: Any) -> None:
     assert "hedgerow demo" in hedgerow("ls").out
-    assert hedgerow("ls", "--json").data == {"runs": [], "sweeps": []}
+    assert hedgerow("ls", "--json").data == {"runs": [], "sweeps": [], "red_teams": []}
     for verb in ("report", "resume"):
         error = hedgerow(verb, "--json").error
         assert error["code"] == "E112" and "hedgerow demo" in error["hint"]

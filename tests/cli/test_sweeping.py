@@ -149,7 +149,7 @@ def interrupted(hedgerow: Any, public: Any, monkeypatch: pytest.MonkeyPatch) -> 
         return simulate(*arguments, listeners=[*listeners, press], **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr("hedgerow.simulations.sweeps.running.simulate", listened)
+        patch.setattr("hedgerow.simulations.sweeps.through.simulate", listened)
         answer = hedgerow(*SWEEP[:-1], "rounds=2")
     assert (answer.exit_code, answer.err.splitlines()[0]) == (130, "E901 interrupted")
     command = shlex.split(answer.err.rpartition("go on with: ")[2])

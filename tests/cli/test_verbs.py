@@ -9,7 +9,7 @@ import pytest
 
 from hedgerow import __version__
 
-VERBS = ("demo", "new", "check", "sim", "local", "ls", "report", "resume")
+VERBS = ("demo", "new", "check", "sim", "local", "attack", "ls", "report", "resume")
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -24,7 +24,7 @@ def test_a_verbs_help_is_plain_and_starts_with_a_sentence(hedgerow: Any, verb: s
     assert "--json" in answer.out
 
 
-@pytest.mark.parametrize("verb", ("check", "sim", "local", "report", "resume"))
+@pytest.mark.parametrize("verb", ("check", "sim", "local", "attack", "report", "resume"))
 def test_what_may_be_left_out_is_said(hedgerow: Any, verb: str) -> None:
     assert "left out" in " ".join(hedgerow(verb, "--help").out.split())
 

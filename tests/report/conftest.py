@@ -13,7 +13,7 @@ import pytest
 from hedgerow.eventlog import EventLog
 from hedgerow.events import (
     BudgetPlanned,
-    BudgetSpent,
+    BudgetsSpent,
     DataDescribed,
     Evaluated,
     Event,
@@ -164,10 +164,7 @@ def whole_run(
         events.append(evaluated(number, 0.1 + (top - 0.1) * (1 - math.exp(-0.5 * number)) / (1 - math.exp(-5))))
         if dp:
             spent = [2.99101 * math.sqrt(number / 10) - 0.1 * k * number / 10 for k in range(10)]
-            events += [
-                BudgetSpent(round=number, site=site, epsilon=epsilon, limit=3.0, delta=1e-5)
-                for site, epsilon in zip(SITES, spent, strict=True)
-            ]
+            events.append(BudgetsSpent(round=number, epsilon=dict(zip(SITES, spent, strict=True))))
     events.append(leakage(auc=auc))
     events += [leakage(site, auc + 0.004 * k) for k, site in enumerate(SITES)]
     events.append(GateChecked(gate="auc <= 0.6", passed=auc < 0.56, text="auc <= 0.6: passed, at most 0.59 (fen)"))

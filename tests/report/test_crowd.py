@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hedgerow.events import BudgetSpent, BudgetsSpent, Event
+from hedgerow.events import BudgetsSpent, Event
 from hedgerow.report import load_run, protection, summary, write_report
 from hedgerow.report.content import Section
 from hedgerow.report.histogram import binned, histogram, in_the_middle
@@ -133,10 +133,10 @@ def test_of_many_attack_results_the_strongest_are_shown(tmp_path: Path, make: Mo
     assert sum(int(row[1]) for row in found.figures[1].table.rows) == 250
 
 
-def test_budgets_in_one_event_are_read_as_single_ones_are(tmp_path: Path, make: ModuleType) -> None:
+def test_a_rounds_budgets_are_read_as_a_range_in_one_event_or_in_several(tmp_path: Path, make: ModuleType) -> None:
     spent = {site: 0.1 * k for k, site in enumerate(make.SITES)}
     start = [make.started(), *(make.planned(site) for site in make.SITES)]
-    single = [BudgetSpent(round=1, site=site, epsilon=value, limit=3.0, delta=1e-5) for site, value in spent.items()]
+    single = [BudgetsSpent(round=1, epsilon={site: value}) for site, value in spent.items()]
     one = load_run(make.write(tmp_path / "run", [*start, *single]))
     other = load_run(make.write(tmp_path / "again" / "run", [*start, BudgetsSpent(round=1, epsilon=spent)]))
     assert one.sites == other.sites and one.budget_over_rounds == other.budget_over_rounds

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from hedgerow.errors import Misconfigured, Tampered
 from hedgerow.eventlog import EventLog
-from hedgerow.events import BudgetSpent, Event, RunResumed
+from hedgerow.events import BudgetsSpent, Event, RunResumed
 from hedgerow.report import load_run, write_report
 
 
@@ -67,7 +67,7 @@ def test_a_resumed_run_without_an_end_is_unfinished_again(tmp_path: Path, make: 
 
 
 def test_what_a_superseded_round_spent_stays_spent(tmp_path: Path, make: ModuleType) -> None:
-    spent = [BudgetSpent(round=n, site="north", epsilon=0.5 * n, limit=3.0, delta=1e-5) for n in (1, 2, 3)]
+    spent = [BudgetsSpent(round=n, epsilon={"north": 0.5 * n}) for n in (1, 2, 3)]
     events = [make.started(), make.planned("north"), *spent, RunResumed(after_round=1)]
     run = load_run(make.write(tmp_path / "run", events))
     assert run.sites[0].spent == 1.5
@@ -75,7 +75,7 @@ def test_what_a_superseded_round_spent_stays_spent(tmp_path: Path, make: ModuleT
 
 
 def test_an_epsilon_without_its_definition_is_not_stated(tmp_path: Path, make: ModuleType) -> None:
-    spent = BudgetSpent(round=1, site="north", epsilon=1.0, limit=3.0, delta=1e-5)
+    spent = BudgetsSpent(round=1, epsilon={"north": 1.0})
     for missing in ("accountant", "relation", "unit"):
         plan = replace(make.planned("north"), **{missing: ""})
         run = load_run(make.write(tmp_path / missing, [make.started(), plan, spent]))

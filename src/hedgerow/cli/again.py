@@ -10,7 +10,7 @@ RUNS = Path("runs")
 
 
 def resume_command(runs: Path, name: str) -> str:
-    """The command that goes on with a run or sweep; with the newest where `name` is empty.
+    """The command that goes on with a run, a sweep or a red team; with the newest where `name` is empty.
 
     >>> resume_command(Path("runs"), "2026-11-24-103000-digits")
     'hedgerow resume 2026-11-24-103000-digits'
@@ -25,7 +25,7 @@ def resume_words(runs: Path, name: str) -> str:
 
 
 def resume_new(runs: Path) -> Callable[[], str]:
-    """What to do about the run or sweep that is made from now on, in words; empty if none is."""
+    """What to do about what is made from now on, in words; empty if none is."""
     before = _names(runs)
 
     def words() -> str:
@@ -52,4 +52,4 @@ def _report_words(path: Path) -> str:
 
 
 def _names(runs: Path) -> set[str]:
-    return {path.parent.name for kind in ("job", "sweep") for path in runs.glob(f"*/{kind}.json")}
+    return {path.parent.name for kind in ("job", "sweep", "redteam") for path in runs.glob(f"*/{kind}.json")}

@@ -84,7 +84,6 @@ def with_twins(run: Run, *, say: Callable[[str, Mapping[str, float]], None]) -> 
                 runs=path.parent,
                 name=name,
                 project=DEMO,
-                variant=name,
             )
         say(name, twin.final)
     write_report(run.path)

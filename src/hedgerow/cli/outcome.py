@@ -1,18 +1,23 @@
-"""What a verb says about runs and sweeps: the envelope's data, the closing words, and the table of `hedgerow ls`."""
+"""What a verb says about runs, sweeps and red teams: data, closing words, and the table of `hedgerow ls`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from hedgerow.errors import HedgerowError, Misconfigured
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder, list_runs
+from hedgerow.simulations.redteam import RedTeam, RedTeamFolder
+from hedgerow.simulations.redteam.folder import list_red_teams
 from hedgerow.simulations.sweeps import Sweep, SweepFolder
 from hedgerow.simulations.sweeps.folder import list_sweeps
 
-__all__ = ["closing_words", "find", "find_run", "run_data", "run_table"]
+__all__ = ["Found", "closing_words", "find", "find_run", "run_data", "run_table"]
+
+Found: TypeAlias = Run | Sweep | RedTeam
+KINDS: Mapping[str, Callable[[Path], Found]] = {"job": Run, "sweep": Sweep, "redteam": RedTeam}
 
 
 def run_data(run: Run) -> dict[str, Any]:
@@ -46,13 +51,13 @@ def _claim(run: Run) -> dict[str, Any]:
     }
 
 
-def closing_words(run: Run | Sweep) -> str:
+def closing_words(run: Found) -> str:
     """The last line: where the report is."""
     return f"report: {run.report}"
 
 
-def find(runs: Path, name: str) -> Run | Sweep:
-    """A run or sweep by name or folder; the newest where `name` is empty.
+def find(runs: Path, name: str) -> Found:
+    """A run, sweep or red team by name or folder; the newest where `name` is empty.
 
     Raises:
         Misconfigured: E112 with the names that there are.
@@ -63,10 +68,9 @@ def find(runs: Path, name: str) -> Run | Sweep:
             raise Misconfigured("E112", f"there are no runs in '{runs}'", hint="start one with: hedgerow demo")
         return _opened(folders[-1])
     for path in (Path(name), runs / name):
-        if (path / "job.json").exists():
-            return Run(path)
-        if (path / "sweep.json").exists():
-            return Sweep(path)
+        for kind, opened in KINDS.items():
+            if (path / f"{kind}.json").exists():
+                return opened(path)
     names = ", ".join(folder.name for folder in folders[-5:])
     hint = f"the newest runs are {names}" if names else "start one with: hedgerow demo"
     raise Misconfigured("E112", f"there is no run '{name}' in '{runs}'", hint=hint)
@@ -76,39 +80,41 @@ def find_run(runs: Path, name: str) -> Run:
     """A run by name or folder.
 
     Raises:
-        Misconfigured: E112 with the names that there are, E113 if it is a sweep.
+        Misconfigured: E112 with the names that there are, E113 if it is a sweep or a red team.
     """
     found = find(runs, name)
-    if isinstance(found, Sweep):
-        hint = f"its runs are listed by: hedgerow ls --runs {found.path / 'cells'}"
-        raise Misconfigured("E113", f"'{name or found.name}' is a sweep, not a run", place=str(found.path), hint=hint)
-    return found
+    if isinstance(found, Run):
+        return found
+    what = "a sweep" if isinstance(found, Sweep) else "a red team"
+    hint = f"its runs are listed by: hedgerow ls --runs {found.path / 'cells'}"
+    raise Misconfigured("E113", f"'{name or found.name}' is {what}, not a run", place=str(found.path), hint=hint)
 
 
 def run_table(runs: Path) -> tuple[Mapping[str, Any], str]:
-    """All runs and sweeps as data and as lines."""
-    folders = _folders(runs)
-    rows = [_row(folder) if isinstance(folder, RunFolder) else _sweep_row(folder) for folder in folders]
+    """All runs, sweeps and red teams as data and as lines."""
+    rows = [_row(folder) if isinstance(folder, RunFolder) else _batch_row(folder) for folder in _folders(runs)]
     if not rows:
-        return {"runs": [], "sweeps": []}, f"no runs in '{runs}'; start one with: hedgerow demo"
-    names = [row.get("run") or row["sweep"] for row in rows]
+        return {"runs": [], "sweeps": [], "red_teams": []}, f"no runs in '{runs}'; start one with: hedgerow demo"
+    names = [next(row[key] for key in ("run", "sweep", "red_team") if key in row) for row in rows]
     widths = {key: max(len(row[key]) for row in rows) for key in ("status", "engine")}
     longest = max(map(len, names))
     lines = [
         "  ".join([f"{name:<{longest}}", *(f"{row[key]:<{w}}" for key, w in widths.items()), _extent(row)]).rstrip()
         for name, row in zip(names, rows, strict=True)
     ]
-    told = {"runs": [row for row in rows if "run" in row], "sweeps": [row for row in rows if "sweep" in row]}
+    told = {f"{kind}s": [row for row in rows if kind in row] for kind in ("run", "sweep", "red_team")}
     return told, "\n".join(lines)
 
 
-def _folders(runs: Path) -> list[RunFolder | SweepFolder]:
-    """Runs and sweeps, oldest first: their names begin with their time."""
-    return sorted([*list_runs(runs), *list_sweeps(runs)], key=lambda folder: folder.path)
+def _folders(runs: Path) -> list[RunFolder | SweepFolder | RedTeamFolder]:
+    """Runs, sweeps and red teams, oldest first: their names begin with their time."""
+    return sorted([*list_runs(runs), *list_sweeps(runs), *list_red_teams(runs)], key=lambda folder: folder.path)
 
 
-def _opened(folder: RunFolder | SweepFolder) -> Run | Sweep:
-    return Run(folder.path) if isinstance(folder, RunFolder) else Sweep(folder.path)
+def _opened(folder: RunFolder | SweepFolder | RedTeamFolder) -> Found:
+    if isinstance(folder, RunFolder):
+        return Run(folder.path)
+    return Sweep(folder.path) if isinstance(folder, SweepFolder) else RedTeam(folder.path)
 
 
 def _row(folder: RunFolder) -> dict[str, Any]:
@@ -129,24 +135,24 @@ def _row(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def _sweep_row(folder: SweepFolder) -> dict[str, Any]:
-    sweep = Sweep(folder.path)
+def _batch_row(folder: SweepFolder | RedTeamFolder) -> dict[str, Any]:
+    batch = Sweep(folder.path) if isinstance(folder, SweepFolder) else RedTeam(folder.path)
     return {
-        "sweep": sweep.name,
-        "folder": str(sweep.path),
+        "sweep" if isinstance(folder, SweepFolder) else "red_team": batch.name,
+        "folder": str(batch.path),
         "task": folder.task,
         "engine": folder.engine,
-        "status": sweep.status,
-        "runs": sweep.done,
+        "status": batch.status,
+        "runs": batch.done,
         "of": len(folder.cells),
         "cells": len(folder.cells) // folder.seeds,
-        "failed": len(sweep.failed),
+        "failed": len(batch.failed),
     }
 
 
 def _extent(row: Mapping[str, Any]) -> str:
     """How far it came, and what it reached."""
-    if "sweep" in row:
+    if "run" not in row:
         failed = f", {row['failed']} failed" if row["failed"] else ""
         return f"{row['runs']:>4} of {row['of']} runs{failed}"
     name, value = next(iter(row["final"].items()), ("", None))

@@ -21,7 +21,7 @@ from hedgerow.run import Run
 from hedgerow.settings import nearest
 from hedgerow.task import Task
 
-__all__ = ["Asked", "Means", "resume_run", "run_project_locally", "simulate_project", "task_of"]
+__all__ = ["Asked", "Means", "refuse_engine", "resume_run", "run_project_locally", "simulate_project", "task_of"]
 
 REACHES_REAL_SITES = frozenset({"sites", "attack", "attackers", "strength"})
 
@@ -94,15 +94,8 @@ class Asked:
                 E107 for a device that is not there, and as `Means`.
         """
         from hedgerow.simulations.cohort.device import device_of
-        from hedgerow.simulations.engine import ENGINES
 
-        engines = ["auto", *(name for name in ENGINES if name != "local")]
-        if self.engine not in engines:
-            local = self.engine == "local"
-            near = difflib.get_close_matches(self.engine, engines, 1, 0.6)
-            hint = f"did you mean '{near[0]}'?" if near else "the engines are " + ", ".join(engines)
-            hint = "real servers are started by: hedgerow local" if local else hint
-            raise Misconfigured("E103", f"unknown engine '{self.engine}'", place="--engine", hint=hint)
+        refuse_engine(self.engine)
         if self.device == "cuda" and (self.sweeps or self.seeds != 1):
             hint = "leave it out, or start the runs one by one"
             raise Misconfigured("E105", "the runs of a sweep train on the CPU", place="--device", hint=hint)
@@ -111,6 +104,22 @@ class Asked:
         except Misconfigured as error:
             raise Misconfigured(error.code, error.message, place="--device", hint=error.hint) from None
         self.means.refuse_wrong(self.engine)
+
+
+def refuse_engine(engine: str) -> None:
+    """Say what cannot stand after `--engine`.
+
+    Raises:
+        Misconfigured: E103.
+    """
+    from hedgerow.simulations.engine import ENGINES
+
+    engines = ["auto", *(name for name in ENGINES if name != "local")]
+    if engine not in engines:
+        near = difflib.get_close_matches(engine, engines, 1, 0.6)
+        hint = f"did you mean '{near[0]}'?" if near else "the engines are " + ", ".join(engines)
+        hint = "real servers are started by: hedgerow local" if engine == "local" else hint
+        raise Misconfigured("E103", f"unknown engine '{engine}'", place="--engine", hint=hint)
 
 
 def simulate_project(asked: Asked, runs: Path, *, quiet: bool) -> tuple[Mapping[str, Any], str]:

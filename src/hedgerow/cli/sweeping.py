@@ -17,7 +17,7 @@ from hedgerow.cli.outcome import closing_words
 from hedgerow.cli.overriding import at_option, command, read_words, scenario_words
 from hedgerow.cli.simulating import Asked, Means, task_of
 from hedgerow.cli.sitelog import failures_once
-from hedgerow.cli.sweeplines import SweepLines, table_lines
+from hedgerow.cli.sweeplines import StepLines, start_words, table_lines
 from hedgerow.errors import Misconfigured, error_of
 from hedgerow.job import Job
 from hedgerow.project import Project
@@ -41,7 +41,7 @@ def sweep_project(asked: Asked, runs: Path, *, quiet: bool) -> tuple[Mapping[str
         Failed: some run failed; the envelope's error has everything that a sweep without failures answers with.
     """
     from hedgerow.simulations.sweeps import sweep
-    from hedgerow.simulations.sweeps.running import say_nothing
+    from hedgerow.simulations.sweeps.batch import say_nothing
 
     asked.refuse_wrong()
     grid = read_sweeps(asked.sweeps)
@@ -70,7 +70,7 @@ def sweep_project(asked: Asked, runs: Path, *, quiet: bool) -> tuple[Mapping[str
                 memory=asked.means.memory_bytes,
                 address=asked.means.address or None,
                 runs=runs,
-                told=say_nothing if quiet else SweepLines(),
+                told=say_nothing if quiet else StepLines(start_words),
                 project=str(project.folder),
                 command=asked.command,
                 run_command=partial(run_command, asked.command),
@@ -87,7 +87,7 @@ def resume_sweep_of(found: Sweep, means: Means, runs: Path, *, quiet: bool) -> t
         Misconfigured: E113 if its code cannot be found again. Failed: as `sweep_project`.
     """
     from hedgerow.simulations.sweeps import resume_sweep
-    from hedgerow.simulations.sweeps.running import say_nothing
+    from hedgerow.simulations.sweeps.batch import say_nothing
 
     folder = found.folder
     means.refuse_wrong(folder.engine)
@@ -99,7 +99,7 @@ def resume_sweep_of(found: Sweep, means: Means, runs: Path, *, quiet: bool) -> t
             workers=means.workers,
             memory=means.memory_bytes,
             address=means.address or None,
-            told=say_nothing if quiet else SweepLines(),
+            told=say_nothing if quiet else StepLines(start_words),
             run_command=partial(run_command, folder.command),
         )
     return _answer(done, runs, quiet=quiet)

@@ -1,48 +1,55 @@
-"""What a terminal is told of a sweep: a line per run while it goes on, and the table at its end."""
+"""What a terminal is told of a batch of runs: a line per run while it goes on, and a sweep's table at its end."""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
 
 from hedgerow.errors import HedgerowError
 from hedgerow.pace import span
 from hedgerow.report.numbers import epsilon, plural
 from hedgerow.report.sweeprows import SPENT, SweepRun, headings
 from hedgerow.simulations.sweeps import Sweep
+from hedgerow.simulations.sweeps.batch import Batch
 from hedgerow.simulations.sweeps.cells import scalar_text
 
 if TYPE_CHECKING:
-    from hedgerow.simulations.sweeps import Step
+    from hedgerow.simulations.sweeps import Step, SweepFolder
 
-__all__ = ["SweepLines", "table_lines"]
+__all__ = ["StepLines", "start_words", "table_lines"]
+
+B = TypeVar("B", bound=Batch)
 
 
-class SweepLines:
-    """Prints where a sweep stands: a line at its start, and one for each run when it has ended.
+class StepLines(Generic[B]):
+    """Prints where a batch of runs stands: what `start` says of it, and a line for each run when it has ended.
 
-    A reader that leaves ends the printing, not the sweep.
+    A reader that leaves ends the printing, not the runs.
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
+    def __init__(self, start: Callable[[B], str], stream: TextIO | None = None) -> None:
+        self._start = start
         self._stream = stream
 
-    def __call__(self, step: Step) -> None:
+    def __call__(self, step: Step[B]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            print(_start_line(step) if step.cell is None else _run_line(step), file=self._stream, flush=True)
+            print(self._begin(step) if step.cell is None else _run_line(step), file=self._stream, flush=True)
+
+    def _begin(self, step: Step[B]) -> str:
+        return self._start(step.folder) + (f"\n  {step.done} of them are finished" if step.done else "")
 
 
-def _start_line(step: Step) -> str:
-    folder = step.folder
+def start_words(folder: SweepFolder) -> str:
+    """What is swept, before the first run."""
     total = len(folder.cells)
     swept = ", ".join(f"{key} over {' '.join(map(scalar_text, values))}" for key, values in folder.grid.items())
     size = f"{plural(total // folder.seeds, 'cell')} × {plural(folder.seeds, 'seed')} = {plural(total, 'run')}"
-    words = f"sweep {folder.name}, engine {folder.engine}\n  {size}" + (f": {swept}" if swept else "")
-    return words + (f"\n  {step.done} of them are finished" if step.done else "")
+    return f"sweep {folder.name}, engine {folder.engine}\n  {size}" + (f": {swept}" if swept else "")
 
 
-def _run_line(step: Step) -> str:
+def _run_line(step: Step[B]) -> str:
     assert step.cell is not None
     total = len(step.folder.cells)
     parts = [f"{step.done:>{len(str(total))}}/{total} {step.cell.words}: {_outcome(step.run, step.error)}"]

@@ -16,6 +16,7 @@ import typer
 import hedgerow
 from hedgerow.cli.again import RUNS, resume_new, resume_words
 from hedgerow.cli.answer import INTERRUPTED, answer, fail
+from hedgerow.cli.attackverb import attack
 from hedgerow.cli.options import (
     Address,
     Device,
@@ -228,9 +229,12 @@ def local(
     answer(json, work, again=resume_new(runs))
 
 
+app.command()(attack)
+
+
 @app.command("ls")
 def list_runs(runs: Runs = RUNS, json: Json = False) -> None:
-    """List the runs and sweeps, the newest last."""
+    """List the runs, sweeps and red teams, the newest last."""
 
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.outcome import run_table
@@ -249,20 +253,14 @@ def report(
 ) -> None:
     """Draw a run's report again from its events.
 
-    RUN is a run's or a sweep's name or folder, the newest where left out. OTHERS are runs to set beside a run.
+    RUN is the name or folder of a run, a sweep or a red team, the newest where left out. OTHERS are runs to set beside
+    a run.
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
-        from hedgerow.cli.outcome import find, find_run
-        from hedgerow.cli.sweeping import report_sweep
-        from hedgerow.report import write_report
-        from hedgerow.run import Run
+        from hedgerow.cli.kinds import report_found
 
-        run = find(runs, run_name)
-        if not isinstance(run, Run):
-            return report_sweep(run, others or ())
-        page = write_report(run.path, [find_run(runs, other).path for other in others or ()])
-        return {"run": run.name, "report": str(page)}, str(page)
+        return report_found(runs, run_name, others or ())
 
     answer(json, work)
 
@@ -276,21 +274,16 @@ def resume(
     runs: Runs = RUNS,
     json: Json = False,
 ) -> None:
-    """Continue a run or a sweep from its last checkpoint.
+    """Continue a run, a sweep or a red team from its last checkpoint.
 
-    RUN is a run's or a sweep's name or folder, the newest where left out. The result is the same as without the stop.
+    RUN is its name or folder, the newest where left out. The result is the same as without the stop.
     """
 
     def work() -> tuple[Mapping[str, Any], str]:
-        from hedgerow.cli.outcome import find
-        from hedgerow.cli.simulating import Means, resume_run
-        from hedgerow.cli.sweeping import resume_sweep_of
-        from hedgerow.run import Run
+        from hedgerow.cli.kinds import resume_found
+        from hedgerow.cli.simulating import Means
 
         means = Means(workers=workers, memory=memory, address=address)
-        found = find(runs, run_name)
-        if isinstance(found, Run):
-            return resume_run(found, means, quiet=json)
-        return resume_sweep_of(found, means, runs, quiet=json)
+        return resume_found(runs, run_name, means, quiet=json)
 
     answer(json, work, again=lambda: resume_words(runs, run_name))

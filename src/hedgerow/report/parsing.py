@@ -114,7 +114,7 @@ def _evaluations(counted: Sequence[Raw]) -> tuple[Evaluation, ...]:
 def _budget_over_rounds(counted: Sequence[Raw]) -> tuple[BudgetRange, ...]:
     spent: dict[int, tuple[float, float]] = {}
     for event in counted:
-        if event["event"] == "budget-spent":
+        if event["event"] == "budgets-spent":
             lowest, highest = spent.get(event["round"], (event["lowest"], event["highest"]))
             spent[event["round"]] = min(lowest, event["lowest"]), max(highest, event["highest"])
     return tuple(BudgetRange(round=n, lowest=low, highest=high) for n, (low, high) in sorted(spent.items()))

@@ -39,7 +39,7 @@ class SweepRun:
     `status` is that of a run, `waiting` before it starts, or `damaged`. `code` says what failed, also a gate of a run
     that finished. `value` is the final main metric, `None` where the run did not finish or the metric is not a finite
     number; `epsilon` the most that a site has spent (infinite where nothing bounds it), `auc` the strongest attack's,
-    `backdoor` the share of triggered records that the final model gives the attacker's label.
+    `backdoor` the share of triggered records that the final model takes for a backdoor's target.
     """
 
     name: str
@@ -175,7 +175,7 @@ def read_run(path: Path, *, settings: Mapping[str, Scalar], seed: int) -> SweepR
             value=float(value) if status == "finished" and value is not None and math.isfinite(value) else None,
             epsilon=max(run.epsilon.values(), default=None),
             auc=max(aucs, default=None),
-            backdoor=final.get("backdoor"),
+            backdoor=final.get("backdoor_success"),
             seconds=float(end["seconds"]) if "seconds" in end else None,
         )
     except HedgerowError as error:

@@ -26,14 +26,13 @@ def sites(
     reasons: defaultdict[str, list[Reason]] = defaultdict(list)
     for (site, code, reason), count in rejected.most_common():
         reasons[site].append(Reason(code=code, text=reason, count=count))
-    names = {*data, *planned, *accepted, *reasons, *spending.spent, *spending.terms} - {""}
+    names = {*data, *planned, *accepted, *reasons, *spending.spent} - {""}
     return tuple(
         _site(
             name,
             data.get(name, {}),
             planned.get(name),
             spending.spent.get(name),
-            spending.terms.get(name, (None, None)),
             accepted[name],
             tuple(reasons.get(name, ())),
             last.get(name),
@@ -66,13 +65,11 @@ def _site(
     data: Raw,
     planned: Budget | None,
     spent: float | None,
-    terms: tuple[float | None, float | None],
     accepted: int,
     reasons: tuple[Reason, ...],
     last_round: int | None,
     hostile: bool,
 ) -> Site:
-    limit, delta = terms
     return Site(
         name=name,
         train=whole(data, "train"),
@@ -83,8 +80,8 @@ def _site(
         reasons=reasons,
         planned=planned,
         spent=spent,
-        limit=limit if limit is not None else (planned.limit if planned else None),
-        delta=delta if delta is not None else (planned.delta if planned else None),
+        limit=planned.limit if planned else None,
+        delta=planned.delta if planned else None,
         last_round=last_round,
         hostile=hostile,
     )

@@ -1,0 +1,245 @@
+"""A red team as Python sees it: read from its folder, whoever ran it and whenever."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+
+from hedgerow.errors import HedgerowError
+from hedgerow.report.redteamadvice import Candidate, Recommendation, recommend
+from hedgerow.report.redteamrows import NOBODY, Judged, RedTeamSummary, WorstCase, pair_of, worst_cases
+from hedgerow.report.sweeprows import SweepRun
+from hedgerow.run import Run
+from hedgerow.simulations.redteam.battery import adversary, what_it_does
+from hedgerow.simulations.redteam.defences import asked_in_a_round
+from hedgerow.simulations.redteam.folder import RedTeamFolder
+from hedgerow.simulations.sweeps.batch import read_cell
+
+__all__ = ["RedTeam"]
+
+
+class RedTeam:
+    """What a red team has found so far. In a notebook it shows its report."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.folder = RedTeamFolder.open(self.path)
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @functools.cached_property
+    def outcomes(self) -> tuple[SweepRun, ...]:
+        """What became of each run, in the order in which they run."""
+        return tuple(read_cell(self.folder, cell) for cell in self.folder.cells)
+
+    @functools.cached_property
+    def cases(self) -> tuple[WorstCase, ...]:
+        """The worst of every attack and seed, for each split, number of hostile sites and defence."""
+        return worst_cases(self.folder.cases, self.outcomes)
+
+    @property
+    def own(self) -> tuple[WorstCase, ...]:
+        """The cases of the job's own defence."""
+        return tuple(case for case in self.cases if case.case.defence == self.folder.defences[0].name)
+
+    @property
+    def runs(self) -> Mapping[str, Run]:
+        """The runs that were started, by name."""
+        paths = (self.folder.run_path(cell) for cell in self.folder.cells)
+        return {path.name: Run(path) for path in paths if (path / "job.json").exists()}
+
+    @property
+    def done(self) -> int:
+        """How many runs were trained to their end."""
+        return sum(run.done for run in self.outcomes)
+
+    @property
+    def failed(self) -> tuple[SweepRun, ...]:
+        """The runs that stopped with an error."""
+        return tuple(run for run in self.outcomes if run.status in ("failed", "damaged"))
+
+    @property
+    def status(self) -> str:
+        """`finished` (every run), `failed` (every run was tried, and some stopped with an error) or `unfinished`."""
+        tried = all(run.done or run.status in ("failed", "damaged") for run in self.outcomes)
+        return "unfinished" if not tried else "failed" if self.failed else "finished"
+
+    @functools.cached_property
+    def gates(self) -> tuple[Judged, ...]:
+        """What became of each gate; none passes before every run is done."""
+        return tuple(gate.check(self.own) for gate in self.folder.gates)
+
+    @functools.cached_property
+    def recommended(self) -> Recommendation | None:
+        """The defence to take against the most hostile sites that were tried; `None` before every run is done."""
+        return None if self.status == "unfinished" else recommend(self.cases, self._candidates())
+
+    @property
+    def table(self) -> list[dict[str, object]]:
+        """One dict per attack on each defence, nobody attacking included: `split`, `f`, `defence`, `attack`, then what
+        its seeds add up to.
+
+        `lowest` is the worst of the seeds, `mean` and `sd` are over them, `lost` of them ended without a usable model.
+        """
+        metric = self._metric
+        return [
+            self._record(case, attack, metric)
+            for case in self.cases
+            if not case.case.unfit
+            for attack in (NOBODY, *self.folder.attacks)
+        ]
+
+    @property
+    def worst(self) -> list[dict[str, object]]:
+        """One dict per split, number of hostile sites and defence: `worst` of every attack and seed and what it was
+        caused `by`, its `low` and `high` over the seeds, `clean` without attack and its `cost` beside the plain mean,
+        `backdoor` success, `seconds` a run, how many runs were `lost` or `broken`, and why it was not run (`unfit`)."""
+        return [_worst_record(case) for case in self.cases]
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    def draw(self) -> Path:
+        """Draw the report again from the runs' events; returns the page's path.
+
+        The runs behind the worst cases get a report of their own.
+
+        Raises:
+            Misconfigured: E107 without jinja2. Exhausted: E503, E504.
+        """
+        from hedgerow.report import write_report
+        from hedgerow.report.redteampage import write_red_team_report
+
+        for run in self._behind():
+            path = self.path / "cells" / run.name
+            if not (path / "report.html").exists():
+                try:
+                    write_report(path)
+                except HedgerowError as error:
+                    if error.code in ("E107", "E503", "E504"):
+                        raise
+        return write_red_team_report(self.path, self.summary, self.recommended)
+
+    def __repr__(self) -> str:
+        total = len(self.outcomes)
+        lines = [f"<RedTeam {self.name}: {self.status}, {self.done} of {total} runs>"]
+        return "\n".join([*lines, *(f"  {_line(case)}" for case in self.cases)])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        page = self.report.read_text(encoding="utf-8") if self.report.exists() else escape(repr(self))
+        size = 'width="100%" height="720"'
+        return f'<iframe srcdoc="{escape(page)}" {size} title="Report of {escape(self.name)}"></iframe>'
+
+    @property
+    def _metric(self) -> str:
+        return next((run.metric for run in self.outcomes if run.metric), "")
+
+    def _record(self, case: WorstCase, attack: str, metric: str) -> dict[str, object]:
+        of = pair_of(self.outcomes, case.case, attack)
+        return {
+            "split": case.case.split,
+            "f": case.case.f,
+            "defence": case.case.defence,
+            "attack": attack,
+            "seeds": of.result.count if of.result else 0,
+            "metric": metric,
+            "lowest": of.lowest,
+            "mean": of.result.mean if of.result else None,
+            "sd": of.result.sd if of.result else None,
+            "backdoor": of.backdoor,
+            "seconds": of.seconds,
+            "lost": of.lost,
+        }
+
+    def _behind(self) -> list[SweepRun]:
+        """The finished runs that the worst cases come from."""
+        wanted = {
+            (case.case.split, case.case.f, case.case.defence, case.attack, case.seed)
+            for case in self.cases
+            if case.attack
+        }
+        return [
+            run
+            for run in self.outcomes
+            if run.done and (*(run.settings[key] for key in ("split", "f", "defence", "attack")), run.seed) in wanted
+        ]
+
+    def _candidates(self) -> list[Candidate]:
+        folder, most = self.folder, max(self.folder.f)
+        found = []
+        for defence in folder.defences:
+            job = defence.job(folder.job, most)
+            reasons = (defence.unsound(most, asked_in_a_round(job, count)) for count in folder.sites.values())
+            found.append(
+                Candidate(
+                    name=defence.name,
+                    steps=defence.steps,
+                    settings=defence.settings,
+                    unsound=next((reason for reason in reasons if reason), ""),
+                )
+            )
+        return found
+
+    @property
+    def summary(self) -> RedTeamSummary:
+        """What its page says."""
+        folder = self.folder
+        return RedTeamSummary(
+            name=self.name,
+            task=folder.task,
+            engine=", ".join(sorted({run.engine for run in self.outcomes if run.engine})) or folder.engine,
+            status=self.status,
+            command=folder.command,
+            digest=folder.digest(),
+            job=folder.job.flat(),
+            job_digest=folder.job.digest(),
+            scenario=folder.scenario.flat(),
+            attacks=folder.attacks,
+            sees={attack: adversary(attack) for attack in folder.attacks},
+            does={attack: what_it_does(attack) for attack in folder.attacks},
+            defences=tuple(defence.name for defence in folder.defences),
+            f=folder.f,
+            splits=tuple(folder.sites),
+            seeds=tuple(folder.scenario.seed + k for k in range(folder.seeds)),
+            runs=self.outcomes,
+            cases=self.cases,
+            gates=self.gates if self.status != "unfinished" else (),
+        )
+
+
+def _worst_record(case: WorstCase) -> dict[str, object]:
+    return {
+        "split": case.case.split,
+        "f": case.case.f,
+        "defence": case.case.defence,
+        "metric": case.metric,
+        "worst": case.value,
+        "by": case.attack,
+        "seed": case.seed if case.attack else None,
+        "low": case.low,
+        "high": case.high,
+        "clean": case.clean.mean if case.clean else None,
+        "cost": case.cost,
+        "backdoor": case.backdoor,
+        "seconds": case.seconds,
+        "lost": len(case.lost),
+        "broken": len(case.broken),
+        "unfit": case.case.unfit,
+    }
+
+
+def _line(case: WorstCase) -> str:
+    where = f"{case.case.defence}, f = {case.case.f}, {case.case.split}"
+    if case.case.unfit:
+        return f"{where}: not run, {case.case.unfit}"
+    if case.broken:
+        return f"{where}: {len(case.broken)} runs failed, {case.broken[0].code}"
+    if case.lost:
+        return f"{where}: no usable model after {case.attack}"
+    return f"{where}: " + ("nothing yet" if case.value is None else f"{case.metric} {case.value:.3f} by {case.attack}")
