@@ -37,6 +37,12 @@ class Given:
     state: State = field(default_factory=dict)
     rng: np.random.Generator | None = None
 
+    def of(self, kept: npt.NDArray[np.intp]) -> "Given":
+        """The same about some of the rows."""
+        weights = None if self.weights is None else self.weights[kept] / self.weights[kept].sum()
+        sites, places = ([part[row] for row in kept] if part else () for part in (self.sites, self.places))
+        return replace(self, weights=weights, sites=tuple(sites), places=tuple(places))
+
     def told(self, f: int) -> "Given":
         """The same with another number of hostile rows."""
         return replace(self, f=f)

@@ -228,7 +228,8 @@ def _back(scores: Floats, prepared: Prepared) -> Floats:
     shares = prepared.geometry.shares
     if len(shares) == shares.shape[1]:
         return scores
-    grouped: Floats = scores @ shares / shares.sum(axis=0)
+    with np.errstate(invalid="ignore"):  # a row that was taken away has no score
+        grouped: Floats = scores @ shares / shares.sum(axis=0)
     return grouped
 
 

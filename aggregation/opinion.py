@@ -44,9 +44,11 @@ class Opinion(NamedTuple):
 class Mixed(NamedTuple):
     """The rows after a step, and which of the rows before it (`(n,)`) it passed over.
 
-    `weights`: of the rows after it, where the step changes them (as grouping does); None where they stay.
+    `weights`: of the rows after it, where the step changes them (as grouping does); None where they stay. `kept`: which
+    rows `(m,)` are still there, where the step took some away and left the others as single rows.
     """
 
     geometry: Geometry
     passed_over: npt.NDArray[np.bool_]
     weights: Floats | None = None
+    kept: npt.NDArray[np.intp] | None = None

@@ -1,4 +1,4 @@
-"""Rejection by length: an update many times longer than the usual one is no honest site's."""
+"""Rejection by length: an update many times longer than the usual one has no say."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -17,14 +17,16 @@ __all__ = ["RejectLong", "long_rows"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectLong(Before):
-    """Puts the zero update in the place of rows longer than `times` the median length, of the `f` longest at most.
+    """Takes away rows longer than `times` the median length, of the `f` longest at most.
 
     A clip alone shortens a boosted row until it looks like the others, and what is behind the clip keeps it: so a
-    boosted backdoor gets in. A row this long is not shortened but left out. The zero keeps the number of rows, and with
-    it what the rule behind withstands. The rows must be updates.
+    boosted backdoor gets in. A row this long is not shortened but left out. That it was honest is possible, so the `f`
+    of the steps behind stays, and 2f + 1 rows stay with it: where fewer would, the zero update takes a row's place. The
+    rows must be updates.
 
     Verdict: such a row is excluded. Assumption: n > 2f, and no honest site's update is `times` the usual length: one
-    that has far more to learn than the others loses its say. A hostile row just below the bound passes.
+    that has far more to learn than the others loses its say. A hostile row just below the bound passes. What the rule
+    behind needs is asked of the rows before this step.
     κ: none proven. Breakdown: that of the rule behind. Cost: O(n²d) once, shared with the rule behind.
     Source: the upper norm bound of Xu et al., ICDCS 2022, arXiv:2109.05872, with their R = 3.
 
@@ -53,8 +55,15 @@ class RejectLong(Before):
         return 2 * f + 1
 
     def mix(self, geometry: Geometry, given: Given) -> Mixed:
-        long = long_rows(geometry.norms(), given.f, self.times)
-        return Mixed(geometry.scaled(np.where(long, 0.0, 1.0)), long) if long.any() else Mixed(geometry, long)
+        norms = geometry.norms()
+        long = long_rows(norms, given.f, self.times)
+        n, spare = len(norms), max(len(norms) - 2 * given.f - 1, 0)
+        if not long.any():
+            return Mixed(geometry, long)
+        longest = np.argsort(-np.where(long, norms, -1.0), kind="stable")[: min(spare, np.count_nonzero(long))]
+        kept = np.setdiff1d(np.arange(n), longest)
+        zeroed = geometry.scaled(np.where(long, 0.0, 1.0)) if len(longest) < np.count_nonzero(long) else geometry
+        return Mixed(zeroed.mixed(np.eye(n)[kept]) if len(longest) else zeroed, long, kept=kept)
 
 
 def long_rows(norms: Floats, f: int, times: float) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -270,8 +270,10 @@ def through(parts: Sequence[Before], geometry: Geometry, given: Given, hostile: 
     reasons = [""] * geometry.shares.shape[1]
     for part in parts:
         shares, n = geometry.shares, len(geometry.shares)
-        geometry, passed_over, weights = part.mix(geometry, given.told(hostile(part)))
-        if weights is not None or len(geometry.shares) != n:
+        geometry, passed_over, weights, kept = part.mix(geometry, given.told(hostile(part)))
+        if kept is not None:
+            given = given.of(kept)
+        elif weights is not None or len(geometry.shares) != n:
             given = replace(given, weights=weights, sites=(), places=())
         if passed_over.any():
             gone = whole(shares, passed_over)

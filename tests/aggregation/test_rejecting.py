@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hedgerow.aggregation import ARC, NNM, Mean, Median, RejectLong, TrimmedMean, aggregate
+from hedgerow.aggregation import ARC, NNM, RULES, Mean, Median, RejectLong, TrimmedMean, aggregate, make_rule
 from hedgerow.errors import Misconfigured
 
 
@@ -12,17 +12,30 @@ def rows(seed: int, n: int = 11, d: int = 40) -> np.ndarray:
 
 
 @given(seed=st.integers(0, 2**32 - 1), f=st.integers(0, 5), times=st.floats(1.1, 5))
-@settings(max_examples=40, deadline=None)
-def test_it_zeroes_what_is_long_and_the_f_longest_at_most(seed: int, f: int, times: float) -> None:
+@settings(max_examples=60, deadline=None)
+def test_it_takes_away_what_is_long_as_far_as_enough_rows_stay(seed: int, f: int, times: float) -> None:
     X = rows(seed) * np.random.default_rng(seed + 1).lognormal(0, 1, (11, 1))
     norms = np.linalg.norm(X, axis=1)
     longest = sorted(range(11), key=lambda row: -norms[row])[:f]
     out = [row for row in longest if norms[row] > times * np.median(norms)]
     expected = X.copy()
     expected[out] = 0.0
+    expected = np.delete(expected, out[: 11 - 2 * f - 1], axis=0)
     result = aggregate(X, RejectLong(f=f, times=times) | Mean())
     np.testing.assert_allclose(result.vector, expected.mean(axis=0), atol=1e-12)
     assert set(result.verdict.excluded) == set(out)
+
+
+@pytest.mark.parametrize("rule", [name for name in RULES if name not in ("fltrust", "monna")])
+def test_every_rule_behind_it_works_on_the_rows_that_are_left(rule: str) -> None:
+    X = rows(3, n=15)
+    X[[2, 9]] *= 50
+    names = [f"site-{row}" for row in range(15)]
+    for before in ("reject", "reject+arc+nnm"):
+        made = make_rule(rule, byzantine=2, before=before)
+        result = aggregate(X, made, sites=names, rng=np.random.default_rng(0))
+        assert {2, 9} <= set(result.verdict.excluded) and np.isfinite(result.vector).all()
+        assert np.abs(result.vector).max() < 5
 
 
 def test_updates_of_about_one_length_stay_as_they_are() -> None:
