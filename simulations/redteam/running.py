@@ -75,7 +75,7 @@ def attack(
     >>> tried = {"attacks": ["sign-flip"], "defences": ["mean"], "seeds": 1}
     >>> found = attack(job, digits(hidden=0), **tried, runs=tempfile.mkdtemp())
     >>> [(row["defence"], row["by"]) for row in found.worst]
-    [('clip+nnm|trimmed-mean', 'sign-flip'), ('mean', 'sign-flip')]
+    [('reject+arc+nnm|trimmed-mean', 'sign-flip'), ('mean', 'sign-flip')]
     """
     engine_of(engine)
     need_jinja2()  # asked for before the runs, not after them

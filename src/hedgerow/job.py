@@ -24,7 +24,7 @@ from hedgerow.settings import Scalar, Settings, option
 
 __all__ = ["Aggregate", "Cohort", "Job", "Leakage", "Local", "Privacy", "Secure", "Server"]
 
-_USUAL = ("trimmed-mean", "clip+nnm")  # aggregate.rule and aggregate.before where a job does not say
+_USUAL = ("trimmed-mean", "reject+arc+nnm")  # aggregate.rule and aggregate.before where a job does not say
 LATER: Mapping[str, Scalar] = {
     "local.clip": 0.0,
     "local.update_momentum": 0.0,
@@ -121,7 +121,7 @@ class Aggregate(Settings):
     prefix: ClassVar[str] = "aggregate."
     rule: str = option("trimmed-mean")
     byzantine: int = option(1, low=0)
-    before: str = option("clip+nnm")
+    before: str = option("reject+arc+nnm")
     weights: str = option("uniform", choices=("uniform", "examples"))
 
     def __post_init__(self) -> None:

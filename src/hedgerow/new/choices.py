@@ -29,7 +29,11 @@ class Choices:
 
     @property
     def before(self) -> str:
-        return "clip+nnm" if self.byzantine else "clip"
+        return "reject+arc+nnm" if self.byzantine else "clip"
+
+    @property
+    def update_momentum(self) -> float:
+        return 0.9 if self.byzantine else 0.0
 
 
 def choose(*, sites: int, split: str, smallest: int, largest: int) -> Choices:

@@ -43,9 +43,10 @@ def render_pyproject(name: str, choices: Choices) -> str:
         byzantine=str(choices.byzantine),
         byzantine_comment="how many sites may be hostile; 0 must be written out",
         before=toml_literal(choices.before),
-        before_comment="shorten long updates, then mix each with its nearest neighbours"
+        before_comment="leave out the longest, shorten the next, then mix each with its nearest neighbours"
         if robust
         else "shorten long updates",
+        update_momentum=toml_literal(choices.update_momentum),
         sites=str(choices.sites),
         split=toml_literal(choices.split),
         split_comment=comments.get(choices.split, "uneven labels; or iid, labels:PER_SITE, quantity:ALPHA"),

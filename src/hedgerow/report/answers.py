@@ -13,7 +13,12 @@ __all__ = ["NOT_A_RELEASE", "answers", "did_it_hold", "did_it_learn", "notes", "
 
 NOT_A_RELEASE = "simulation: not a DP release"
 _OUTVOTING = ("median", "trimmed-mean", "geometric-median")
-_STEPS = {"clip": "clipping", "nnm": "nearest-neighbour mixing"}
+_STEPS = {
+    "clip": "clipping",
+    "reject": "rejection by length",
+    "arc": "adaptive clipping",
+    "nnm": "nearest-neighbour mixing",
+}
 
 
 def answers(run: RunSummary, others: Sequence[Beside]) -> tuple[Answer, ...]:
@@ -218,11 +223,15 @@ def _defence_in_words(run: RunSummary) -> str:
         return "The aggregation rule is not recorded."
     tolerated = _whole(run.job.get("aggregate.byzantine"))
     before = str(run.job.get("aggregate.before", "none"))
-    steps = " after " + " and ".join(_STEPS.get(step, step) for step in before.split("+")) if before != "none" else ""
+    steps = " after " + _listed([_STEPS.get(step, step) for step in before.split("+")]) if before != "none" else ""
     fewer = ", fewer than attacked" if tolerated < run.defence.hostile_sites else ""
     if rule == "mean" and before == "none":
         return "The rule was the plain mean, which tolerates no hostile site."
     return f"The rule was {str(rule).replace('-', ' ')}{steps}, set for {plural(tolerated, 'hostile site')}{fewer}."
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1]
 
 
 def _more_than_expected(run: RunSummary) -> str:
