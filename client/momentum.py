@@ -62,7 +62,8 @@ class Momentum:
 class MomentumStore:
     """The memory of one run on the disk, a file a round, the last few rounds only.
 
-    A round that is asked again starts from the memory before it, so a resumed run repeats itself to the byte.
+    A round that is asked again starts from the memory before it, so a resumed run repeats itself to the byte. The
+    coordinator numbers the rounds, as it likes.
     """
 
     def __init__(self, folder: Path, *, durable: bool) -> None:
@@ -129,7 +130,7 @@ class MomentumStore:
         if not self._folder.is_dir():
             return []
         names = (path.name.removesuffix(SUFFIX) for path in self._folder.glob(f"*{SUFFIX}"))
-        return [int(name) for name in names if name.isdecimal()]
+        return [int(name) for name in names if name.removeprefix("-").isdecimal()]
 
     def _path(self, round: int) -> Path:
         return self._folder / f"{round}{SUFFIX}"

@@ -13,13 +13,13 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from hedgerow.client.budget import attested, charge_of
 from hedgerow.client.momentum import MomentumStore
 from hedgerow.client.site import SiteSetup
-from hedgerow.client.training import local_epochs, make_optimizer
 from hedgerow.errors import Exhausted, Misconfigured, Refused
 from hedgerow.evaluation import evaluate
 from hedgerow.job import Job
 from hedgerow.privacy import Ledger, check_private, private_steps, site_plan
 from hedgerow.settings import Scalar
 from hedgerow.task import Data, Site, Split, Task
+from hedgerow.training import local_epochs, make_optimizer
 from hedgerow.update import Layout, Vector, vector_sha256
 from hedgerow.wire import ModelReader, Request, reply_content
 
@@ -149,8 +149,9 @@ class Trainer:
             randomness=randomness,
             proximal=job.local.proximal,
         )
-        update = self._averaged(job, request, setup, self._layout.read(self._state) - before)
+        update = self._layout.read(self._state) - before
         ledger.release(reservation)
+        update = self._averaged(job, request, setup, update)  # only what is released is remembered
         spent = ledger.spent(setup.dataset, delta=plan.delta, accountant=plan.accountant).epsilon
         return reply_content(
             update,
@@ -164,7 +165,8 @@ class Trainer:
         if not job.local.update_momentum:
             return update
         durable = setup.seed is None
-        store = MomentumStore.of_site(setup.store, site=setup.site.name, run=request.run, durable=durable)
+        run = f"{request.job_digest}/{request.run}"  # another job's updates were released on other terms
+        store = MomentumStore.of_site(setup.store, site=setup.site.name, run=run, durable=durable)
         memory, sent = store.before(request.round, 1, len(update)).after(update[None], beta=job.local.update_momentum)
         store.save(request.round, memory)
         averaged: Vector = sent[0]

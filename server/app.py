@@ -92,6 +92,7 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
         state=run.state,
         first_round=run.first_round,
         simulated=folder.scenario is not None,
+        reference=run.reference,
     )
     record = model_record(layout, run.state.model)
     if run.first_round > 1:

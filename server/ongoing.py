@@ -14,6 +14,7 @@ from hedgerow.evaluation import evaluate
 from hedgerow.eventlog import EventLog
 from hedgerow.runs import RunFolder
 from hedgerow.server.optimizer import first_state
+from hedgerow.server.reference import ServerUpdate
 from hedgerow.server.round import GlobalState
 from hedgerow.task import Split, Task
 from hedgerow.update import Layout, Vector
@@ -41,6 +42,7 @@ class OngoingRun:
     module: torch.nn.Module
     tensors: Mapping[str, torch.Tensor]
     held_out: Split | None
+    own: ServerUpdate | None
 
     @classmethod
     def begin(cls, task: Task, folder: RunFolder, log: EventLog) -> OngoingRun:
@@ -67,6 +69,9 @@ class OngoingRun:
             module=module,
             tensors=module.state_dict(),
             held_out=held_out,
+            own=ServerUpdate.wanted_by(
+                folder.job, task, layout, seed=None if folder.scenario is None else folder.scenario.seed
+            ),
         )
 
     def save(self, number: int, new: GlobalState, announce: Callable[[str], None]) -> None:
@@ -90,6 +95,10 @@ class OngoingRun:
             event = replace(event, metrics={**event.metrics, **probed})
         self.log.append(event)
         return dict(event.metrics)
+
+    def reference(self, number: int, model: Vector) -> Vector | None:
+        """The server's own update in a round, for a rule that wants one."""
+        return None if self.own is None else self.own(number, model)
 
     def draw(self, number: int) -> np.random.Generator:
         """What selects a round's cohort: the seed in a simulation, else the operating system.

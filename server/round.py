@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hedgerow.aggregation import aggregate, estimate_hostile, make_rule, minimum_rows
-from hedgerow.errors import Exhausted
+from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.job import Job
 from hedgerow.server.admission import Admitted, Rejection, admit
 from hedgerow.server.optimizer import server_step
@@ -64,15 +64,17 @@ def close_round(
     *,
     asked: Mapping[int, str],
     rng: np.random.Generator | None = None,
+    reference: Vector | None = None,
 ) -> Closed:
-    """Turn a round's replies into the next model; `rng` is the round's own, for rules that draw.
+    """Turn a round's replies into the next model; `rng` is the round's own, for rules that draw, `reference` (d,) an
+    update of the server's own, for rules that compare with one.
 
     Raises:
         VoidRound: as `close_admitted`.
     """
     start = time.perf_counter()
     admitted = admit(replies, asked=asked, size=len(state.model))
-    return close_admitted(job, state, admitted, admitting=time.perf_counter() - start, rng=rng)
+    return close_admitted(job, state, admitted, admitting=time.perf_counter() - start, rng=rng, reference=reference)
 
 
 def close_admitted(
@@ -82,6 +84,7 @@ def close_admitted(
     *,
     admitting: float = 0.0,
     rng: np.random.Generator | None = None,
+    reference: Vector | None = None,
 ) -> Closed:
     """Turn a round's usable updates into the next model; `admitting` is how many seconds it took to know them.
 
@@ -97,9 +100,16 @@ def close_admitted(
     if job.aggregate.weights == "examples":
         shares = _capped(np.array([declared[site] for site in admitted.sites], np.float64), job.aggregate.byzantine)
     try:
-        outcome = aggregate(admitted.rows, rule, weights=shares, sites=admitted.sites, state=state.rule, rng=rng)
+        outcome = aggregate(
+            admitted.rows, rule, weights=shares, sites=admitted.sites, state=state.rule, rng=rng, reference=reference
+        )
     except Exhausted as error:
         raise VoidRound(error, admitted) from error
+    except Misconfigured as error:
+        if error.code != "E103":
+            raise
+        # The job was checked before: this round's rows are too few, or too few of them hold half of the weight.
+        raise VoidRound(Exhausted("E502", error.message, hint=error.hint), admitted) from error
     aggregated_at = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # looked at below
         model, memory = server_step(job.server, state.model, np.asarray(outcome.vector, np.float32), state.memory)

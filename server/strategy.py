@@ -39,9 +39,9 @@ log = logging.getLogger("hedgerow.server")
 class Strategy(FlowerStrategy):
     """Hedgerow's round as a Flower strategy.
 
-    `job` says how to select, aggregate and step; `tell`, `save` and `state` are the `Coordinator`'s. `draw` gives the
-    generator that selects a round's cohort. `state` and `first_round` continue an earlier run. `simulated` is the
-    `Coordinator`'s, too.
+    `job` says how to select, aggregate and step; `tell`, `save`, `state` and `simulated` are the `Coordinator`'s.
+    `draw` gives the generator that selects a round's cohort, `reference` an update of the server's own where a rule
+    wants one. `state` and `first_round` continue an earlier run.
 
     Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
     satisfied changes nothing.
@@ -58,6 +58,7 @@ class Strategy(FlowerStrategy):
         state: GlobalState | None = None,
         first_round: int = 1,
         simulated: bool = False,
+        reference: Callable[[int, Vector], Vector | None] = lambda round_number, model: None,
     ) -> None:
         self.job = job
         self.run = run
@@ -65,6 +66,7 @@ class Strategy(FlowerStrategy):
         self._coordinator = Coordinator(job, tell=tell, save=save, state=state, simulated=simulated)
         self._tell = tell
         self._draw = draw
+        self._reference = reference
         self._layout: Layout | None = None
         self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
@@ -123,9 +125,10 @@ class Strategy(FlowerStrategy):
         read = [read_reply(message, layout=layout, model=state.model, fixed=fixed) for message in replies]
         answers = self._named(read)
         rng = self._draw(server_round).spawn(1)[0]
+        reference = self._reference(server_round, state.model)
         closed = self._coordinator.close(
             server_round,
-            lambda current: close_round(self.job, current, answers, asked=self._asked, rng=rng),
+            lambda current: close_round(self.job, current, answers, asked=self._asked, rng=rng, reference=reference),
             train=time.perf_counter() - self._started,
             bytes_down=self._bytes_down,
             bytes_up=sum(answer.bytes for answer in answers),

@@ -3,7 +3,8 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from hedgerow.simulations.partition import partition, split  # the function, not the module of the same name
+from hedgerow.simulations.partition import partition
+from hedgerow.simulations.splittask import split
 
 if TYPE_CHECKING:
     from hedgerow.simulations.cohort.grid import CohortGrid as CohortGrid

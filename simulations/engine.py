@@ -35,9 +35,9 @@ from hedgerow.simulations.cohort.rounds import cohort_rounds
 from hedgerow.simulations.conditions import Conditions, need_clock
 from hedgerow.simulations.fitting import refuse_misfit
 from hedgerow.simulations.leakage import measure_leakage, tell_leakage
-from hedgerow.simulations.partition import SplitTask
 from hedgerow.simulations.rounds import in_process_rounds, ray_rounds
 from hedgerow.simulations.sites import prepare, project_place
+from hedgerow.simulations.splittask import SplitTask
 from hedgerow.simulations.stage import Stage, one_thread
 from hedgerow.task import Site, Task
 

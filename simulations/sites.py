@@ -6,7 +6,8 @@ from hedgerow.errors import Misconfigured
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.settings import Scalar
-from hedgerow.simulations.partition import SplitTask, site_names, split
+from hedgerow.simulations.partition import site_names
+from hedgerow.simulations.splittask import SplitTask, split
 from hedgerow.task import PooledTask, Site, Task
 
 __all__ = ["prepare", "project_place", "site_settings"]

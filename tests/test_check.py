@@ -127,7 +127,7 @@ def test_a_cohort_is_judged_by_what_the_quorum_and_the_rule_need(
 @pytest.mark.parametrize(
     ("rule", "before", "said"),
     [
-        ("fltrust", "none", "compares with the server's own update"),
+        ("fltrust", "none", "compares with an update of the server's own"),
         ("foolsgold", "bucketing", "must know whose row each is"),
         ("monna", "bucketing", "needs single rows"),
         ("foolsgold", "arc+nnm", ""),

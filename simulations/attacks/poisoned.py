@@ -14,8 +14,8 @@ from hedgerow.modes import in_mode
 from hedgerow.simulations.attacks.attack import Attacker, site_stream
 from hedgerow.simulations.attacks.scene import RecordScene
 from hedgerow.simulations.attacks.trigger import Trigger
-from hedgerow.simulations.partition import SplitTask
 from hedgerow.simulations.shift import shifted
+from hedgerow.simulations.splittask import SplitTask
 from hedgerow.task import Data, Site, Split, Task
 
 __all__ = ["Logits", "PoisonedTask", "Poisoner", "logits_of"]

@@ -24,7 +24,7 @@ from hedgerow.simulations.cohort.reading import read_network
 from hedgerow.simulations.cohort.sizing import Footprint
 from hedgerow.simulations.cohort.stacked import Records
 from hedgerow.simulations.cohort.trial import TOLERANCE, Trial, Untriable
-from hedgerow.simulations.partition import SplitTask
+from hedgerow.simulations.splittask import SplitTask
 from hedgerow.task import Site, Task
 from hedgerow.update import Layout, Vector
 

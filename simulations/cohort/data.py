@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hedgerow.simulations.cohort.stacked import Records
-from hedgerow.simulations.partition import SplitTask
+from hedgerow.simulations.splittask import SplitTask
 from hedgerow.task import Site, Split, Task
 
 __all__ = ["CohortData", "Poison"]

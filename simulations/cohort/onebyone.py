@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from hedgerow.client.training import local_epochs, make_optimizer
 from hedgerow.job import Local
 from hedgerow.privacy import Randomness, RecordPlan, private_steps
+from hedgerow.training import local_epochs, make_optimizer
 from hedgerow.update import Layout, Vector
 
 __all__ = ["train_alone"]

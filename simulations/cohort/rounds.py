@@ -163,8 +163,9 @@ class _Rounds:
         def step(current: GlobalState) -> Closed:
             start = time.perf_counter()
             admitted = admit_rows(rows, replies, rejections)
-            rng = self._run.draw(number).spawn(1)[0]
-            return close_admitted(self._job, current, admitted, admitting=time.perf_counter() - start, rng=rng)
+            admitting = time.perf_counter() - start
+            rng, reference = self._run.draw(number).spawn(1)[0], self._run.reference(number, current.model)
+            return close_admitted(self._job, current, admitted, admitting=admitting, rng=rng, reference=reference)
 
         closed = self._coordinator.close(
             number,

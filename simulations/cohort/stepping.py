@@ -1,7 +1,7 @@
 """The optimisers of many clients at once, fused with the gradient's last product where they allow it.
 
 The rules are those of `torch.optim.SGD` and `torch.optim.Adam`, after the FedProx pull and the clip of
-`hedgerow.client.training`; all clients that still train are at the same step number.
+`hedgerow.training`; all clients that still train are at the same step number.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
     (E105), a model without parameters (E126), and everything of `check_data`. Notes say the ε that each site will
     spend and the noise it costs. A user's own code that raises is a finding too.
     """
-    findings = [*_cohort(job, len(sites)), *_rule(job, len(sites)), *_gate(job, task), *_evaluation(job, task)]
+    findings = [*_cohort(job, len(sites)), *_rule(job, task, len(sites)), *_gate(job, task), *_evaluation(job, task)]
     seen = survey(task, sites)
     findings += judge_data(task, seen, privacy_delta=job.privacy.delta)
     findings += _model(job, task, seen)
@@ -85,7 +85,7 @@ def _cohort(job: Job, sites: int) -> Iterator[Finding]:
         )
 
 
-def _rule(job: Job, sites: int) -> Iterator[Finding]:
+def _rule(job: Job, task: Task, sites: int) -> Iterator[Finding]:
     """The rule is tried on made-up updates of as few sites as it needs, given what the coordinator can give."""
     import numpy as np
 
@@ -96,18 +96,23 @@ def _rule(job: Job, sites: int) -> Iterator[Finding]:
     if rows > sites:
         return  # said already
     rule = make_rule(named.rule, byzantine=named.byzantine, before=named.before)
-    if "reference" in wanted(rule):
-        yield Finding(
-            level="error",
-            code="E105",
-            message=f"'{named.rule}' compares with the server's own update, and this version's coordinator makes none",
-            place="aggregate.rule",
-            hint='choose another rule, such as "trimmed-mean"; Python code calls aggregate(X, rule, reference=...)',
-        )
-        return
     rng = np.random.default_rng(0)
+    reference = None
+    if "reference" in wanted(rule):
+        records = task.root()
+        if records is None or not len(records):
+            yield Finding(
+                level="error",
+                code="E105",
+                message=f"'{named.rule}' compares with an update of the server's own, and the server has no records",
+                place="aggregate.rule",
+                hint="give the task a root(), or in a simulation write root = 100; or choose another aggregate.rule",
+            )
+            return
+        reference = rng.standard_normal(8)
     try:
-        aggregate(rng.standard_normal((rows, 8)), rule, sites=[f"site-{row}" for row in range(rows)], rng=rng)
+        names = [f"site-{row}" for row in range(rows)]
+        aggregate(rng.standard_normal((rows, 8)), rule, sites=names, rng=rng, reference=reference)
     except HedgerowError as error:
         yield replace(Finding.of(error), place="aggregate.rule")
     except Exception as error:  # a rule of the user's own

@@ -156,6 +156,7 @@ class Scenario(Settings):
     `shift` moves each site's features, `drift` its labels over the rounds. `availability`, `join`, `latency`,
     `bandwidth`, `speed` and `dropout` say on a simulated clock who is there and how long an answer takes; their
     defaults are a federation where everybody always is and nothing takes time. docs/conditions.md has their forms.
+    `root` records, drawn before the split, are the server's own, for rules that need some (FLTrust).
     `attackers` sites, drawn by the seed, run `attack`: a name, perhaps with its numbers behind it (`sign-flip:4`, and
     `+on-off:3` to attack in every third round only; docs/attacks.md has them all). `strength` is the first of those
     numbers, stated by itself. A name that is like none here may be one of the user's own: it is looked up when the
@@ -182,6 +183,7 @@ class Scenario(Settings):
     attack: str = option("none")
     attackers: int = option(0, low=0)
     strength: float | None = option(None, above=0)
+    root: int = option(0, low=0)
     seed: int = option(0, low=0, high=2**63 - 1)
 
     def __post_init__(self) -> None:

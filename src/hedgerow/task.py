@@ -104,6 +104,11 @@ class Task(ABC):
         """Records at the server that no site trained on, for evaluation; `None` where the server has none."""
         return None
 
+    def root(self) -> Split | None:
+        """Clean records of the server's own, of the sites' kind, for rules that compare each update with one that the
+        server trains itself (FLTrust); `None` where it has none."""
+        return None
+
     def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Loss per record, shape (n,): cross entropy unless overridden."""
         import torch.nn.functional

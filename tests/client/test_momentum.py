@@ -90,3 +90,12 @@ def test_a_site_keeps_its_latest_runs_apart_and_only_those(tmp_path: Path) -> No
     assert of("second").before(2, 1, 5).average[0, 0] == 1.0
     assert of("../../etc").before(2, 1, 5).steps.tolist() == [0]
     assert of("fifth", site="b").before(2, 1, 5).steps.tolist() == [0]
+
+
+def test_rounds_of_any_number_never_fill_the_disk(tmp_path: Path) -> None:
+    store = MomentumStore(tmp_path, durable=False)
+    for number in range(-20, 5):
+        memory, _ = store.before(number, 3, 5).after(np.ones((3, 5), np.float32), beta=0.9)
+        store.save(number, memory)
+    assert {path.stem for path in tmp_path.iterdir()} == {"2", "3", "4"}
+    assert store.before(5, 3, 5).steps.tolist() == [25] * 3

@@ -177,6 +177,18 @@ def test_sites_that_claim_to_be_large_outvote_no_rule(reply: MakeReply, job: Mak
     assert (moved >= rows.min(axis=0) - 1e-5).all() and (moved <= rows.max(axis=0) + 1e-5).all()
 
 
+def test_a_round_whose_groups_hold_too_much_weight_is_void_and_ends_nothing(reply: MakeReply, job: MakeJob) -> None:
+    the_job = job(
+        aggregate__rule="median", aggregate__byzantine=2, aggregate__before="bucketing", aggregate__weights="examples"
+    )
+    replies = [replace(answer, examples=10 if n < 6 else 100) for n, answer in enumerate(honest(reply, 9))]
+    state = start(the_job)
+    for seed in range(9):
+        with pytest.raises(VoidRound, match="E502 .* of the weight"):
+            for again in range(30):
+                close_round(the_job, state, replies, asked=asked(9), rng=np.random.default_rng([seed, again]))
+
+
 @pytest.mark.parametrize(("byzantine", "told"), [(1, True), (3, False), (0, False)])
 def test_more_that_look_hostile_than_expected_are_named(
     reply: MakeReply, job: MakeJob, byzantine: int, told: bool

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from hedgerow.errors import Misconfigured
 from hedgerow.scenario import Scenario
-from hedgerow.simulations.partition import Rows, SplitTask, partition, site_names, split
+from hedgerow.simulations.partition import Rows, partition, site_names
 from hedgerow.simulations.shift import shifted
+from hedgerow.simulations.splittask import SplitTask, split
 from hedgerow.task import Data, PooledTask, Site, Split
 
 SPLITS = ("iid", "dirichlet:0.01", "dirichlet:0.5", "dirichlet:100", "labels:1", "quantity:0.05", "quantity:3")

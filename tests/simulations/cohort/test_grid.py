@@ -12,13 +12,13 @@ from flwr.serverapp.strategy import FedAdam, FedAvg, FedProx, Krum, Strategy
 from tests.simulations.halves import Halves
 
 from hedgerow import Job, Local, Privacy, Scenario, Secure
-from hedgerow.client.training import local_epochs
 from hedgerow.errors import Misconfigured
 from hedgerow.flowercompat import LazyArray, over_the_wire, task_identity
 from hedgerow.privacy import SimulatedRandomness
 from hedgerow.simulations import CohortGrid, run_simulation, split
 from hedgerow.task import Site, Task
 from hedgerow.tasks import digits
+from hedgerow.training import local_epochs
 from hedgerow.update import Layout
 
 JOB = Job(local=Local(batch=16, lr=0.3), privacy=Privacy(unit="none"), secure=Secure(mode="off"))

@@ -8,13 +8,16 @@ The private step is `hedgerow.privacy.private_steps`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch.optim.sgd import sgd
 
 from hedgerow.job import Local
 from hedgerow.modes import in_mode
-from hedgerow.privacy import Randomness, torch_seeded
+
+if TYPE_CHECKING:
+    from hedgerow.privacy import Randomness
 
 __all__ = ["local_epochs", "make_optimizer"]
 
@@ -74,6 +77,8 @@ def local_epochs(
 
     Dropout draws from `randomness`, and torch's own generator is left as it was.
     """
+    from hedgerow.privacy import torch_seeded  # on use: shared words load no part
+
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     anchors = [parameter.detach().clone() for parameter in parameters] if settings.proximal else []
     step = _sgd(settings, parameters) if settings.optimizer == "sgd" else make_optimizer(settings)(parameters).step

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
-from hedgerow.client.training import local_epochs
 from hedgerow.job import Local
 from hedgerow.privacy import SimulatedRandomness
+from hedgerow.training import local_epochs
 
 X = torch.from_numpy(np.random.default_rng(0).standard_normal((21, 3)).astype(np.float32))
 Y = (X.sum(1) > 0).long()
