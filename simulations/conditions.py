@@ -162,8 +162,16 @@ def need_clock(scenario: Scenario, engine: str) -> None:
     """Refuse a scenario whose conditions the engine cannot simulate: only `cohort` has a clock, and it must move.
 
     Raises:
-        Misconfigured: E105 with the settings that need one, or that need something to take time.
+        Misconfigured: E105 with the settings that need one, or that need something to take time, and for records of
+            the server's own (`root`) on real servers, which have the project's task and no scenario.
     """
+    if engine == "local" and scenario.root:
+        raise Misconfigured(
+            "E105",
+            "engine 'local' has no records for its server",
+            place="root",
+            hint="give the project's task a root(), or take another engine",
+        )
     if engine != "cohort" and (untimed := unsupported(scenario)):
         raise Misconfigured(
             "E105",

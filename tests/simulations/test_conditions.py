@@ -256,3 +256,9 @@ def test_sites_that_come_and_go_need_something_that_takes_time(changes: dict[str
         need_clock(Scenario(sites=4, **changes), "cohort")  # type: ignore[arg-type]
     assert caught.value.code == "E105" and caught.value.place in changes
     need_clock(Scenario(sites=4, latency="constant:1", **changes), "cohort")  # type: ignore[arg-type]
+
+
+def test_real_servers_get_no_records_from_a_scenario() -> None:
+    with pytest.raises(Misconfigured, match="E105 engine 'local' has no records for its server"):
+        need_clock(Scenario(sites=4, root=10), "local")
+    need_clock(Scenario(sites=4, root=10), "in-process")
