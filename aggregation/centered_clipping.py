@@ -104,7 +104,11 @@ def _distances(gram: Floats, weights: Floats) -> Floats:
 
 def _about_zero(geometry: Geometry) -> Floats:
     """Inner products `(n, n)` of the present rows themselves, without the squares of a far row cancelling the rest."""
-    points = geometry.points()
+    points, factors = geometry.points(), geometry.factors
+    if factors is not None:  # the same in O(n²)
+        across = points[:-1, -1]
+        about: Floats = (points[:-1, :-1] - across[:, None] - across + points[-1, -1]) * factors * factors[:, None]
+        return about
     away = geometry.mixing.copy()
     away[:, -1] -= 1.0
     return away @ points @ away.T

@@ -1,7 +1,8 @@
 """A rule of one's own: one function and a decorator, and jobs, reports and the property tests know it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -9,13 +10,14 @@ import numpy.typing as npt
 
 from hedgerow.aggregation.given import Given, View
 from hedgerow.aggregation.promises import Promise
-from hedgerow.aggregation.registry import add_rule
+from hedgerow.aggregation.registry import add_rule, recall
 from hedgerow.aggregation.rows import count
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Exhausted, Misconfigured
 
-__all__ = ["Combine", "OwnRule", "register_rule"]
+__all__ = ["Combine", "OwnRule", "recall_rule", "register_rule"]
 
+NOTHING: Mapping[int, int] = MappingProxyType({})
 Combine = Callable[[npt.NDArray[np.floating], int], npt.NDArray[np.floating]]
 
 
@@ -91,3 +93,20 @@ def register_rule(
         return function
 
     return register
+
+
+def recall_rule(name: str, needs: Mapping[int, int] = NOTHING) -> None:
+    """Let a record of runs name a rule whose task is not imported here, so that it can be read and reported.
+
+    Jobs may name it then, but it cannot be used. `needs` is how many rows it needs by f, as the record says; elsewhere
+    it is taken to be 2f + 1, as by `register_rule`. Nothing happens if a task has registered the name.
+
+    Raises:
+        Misconfigured: E103 if it can be no rule's name.
+    """
+
+    def unknown(rows: npt.NDArray[np.floating], f: int) -> npt.NDArray[np.floating]:
+        what = f"the rule '{name}' is not registered here"
+        raise Misconfigured("E103", what, place="aggregate.rule", hint="import the task's module, which registers it")
+
+    recall(name, lambda f, strict: OwnRule(name=name, function=unknown, fewest=lambda f: needs.get(f, 2 * f + 1), f=f))

@@ -36,9 +36,11 @@ __all__ = [
     "RULES",
     "add_rule",
     "check_names",
+    "is_own",
     "make_before",
     "make_rule",
     "minimum_rows",
+    "recall",
     "supports_weights",
 ]
 
@@ -69,6 +71,7 @@ _rules: dict[str, Maker] = {
 }
 
 _owners: dict[str, str] = {}
+RECALLED = "a record"  # the owner of a name that a record brought, and nobody here registered
 
 RULES: Mapping[str, Maker] = MappingProxyType(_rules)
 """What `aggregate.rule` may be in a job: name to a maker from (byzantine, strict). `register_rule` adds to it."""
@@ -180,9 +183,28 @@ def add_rule(name: str, maker: Maker, owner: str) -> None:
     """
     if not name or name != name.lower() or not name.replace("-", "").isalnum() or not name.isascii():
         raise Misconfigured("E103", f"a rule's name is lower-case words joined with '-', not {name!r}")
-    if name in _rules and _owners.get(name) != owner:
+    if name in _rules and _owners.get(name) not in (owner, RECALLED):
         raise Misconfigured("E103", f"there is a rule named '{name}' already", hint="choose another name")
     _rules[name], _owners[name] = maker, owner
+
+
+def recall(name: str, maker: Maker) -> None:
+    """Let a record name a rule that nobody registered here; whoever registers it later takes its place.
+
+    Raises:
+        Misconfigured: E103 as `add_rule`, if it can be no rule's name.
+    """
+    if (name not in RULES or _owners.get(name) == RECALLED) and name not in BEFORE:
+        add_rule(name, maker, RECALLED)
+
+
+def is_own(name: str) -> bool:
+    """Whether a rule is a user's own, registered or recalled.
+
+    >>> is_own("median")
+    False
+    """
+    return name in _owners
 
 
 def _known(name: str, names: Mapping[str, object], place: str) -> str:

@@ -17,6 +17,8 @@ __all__ = ["Krum", "MultiKrum", "Neighbours", "heavy_scores", "krum_scores"]
 
 Neighbours = Literal["n-f-2", "n-f-1"]
 
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Krum(GramRule):
@@ -25,7 +27,8 @@ class Krum(GramRule):
     `neighbours`: `"n-f-2"` as in the paper, or `"n-f-1"`, which some libraries use; answers differ. With weights, the
     neighbours are the nearest rows that, with the row itself, hold all of the weight but what the `f` heaviest hold
     (less a fair share more for `"n-f-2"`), and their squared distances are weighted.
-    `strict=False` lifts the paper's n >= 2f + 3 to n > 2f.
+    `strict=False` lifts the paper's n >= 2f + 3 to n > 2f, and what it means for weights: that for `"n-f-2"` the `f`
+    heaviest rows hold less than 1/2 - 1/(2n). Without it, f equal rows can be the choice.
 
     Verdict: the score is that sum; every row but the chosen one is excluded. Assumption: n >= 2f + 3 and honest rows
     alike. On uneven data it loses accuracy without any attack, since it keeps one site's view.
@@ -58,7 +61,7 @@ class Krum(GramRule):
         return 6 * (1 + least) if least is not None and self.neighbours == "n-f-1" else None
 
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
-        scores = _scores(geometry, given, self.neighbours)
+        scores = _scores(geometry, given, self.neighbours, strict=self.strict)
         weights = np.zeros(len(scores))
         weights[scores.argmin()] = 1.0
         return Weighed(weights, scores)
@@ -100,7 +103,7 @@ class MultiKrum(GramRule):
         return max(2 * f + (3 if self.strict else 1), f + (self.m or 1))
 
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
-        scores = _scores(geometry, given, self.neighbours)
+        scores = _scores(geometry, given, self.neighbours, strict=self.strict)
         order = np.argsort(scores, kind="stable")
         known = uneven(given)
         kept = len(scores) - given.f if self.m is None else self.m
@@ -115,11 +118,28 @@ class MultiKrum(GramRule):
         return Weighed(weights / weights.sum(), scores)
 
 
-def _scores(geometry: Geometry, given: Given, neighbours: Neighbours) -> Floats:
+def _scores(geometry: Geometry, given: Given, neighbours: Neighbours, *, strict: bool) -> Floats:
     weights, distances = uneven(given), geometry.squared_distances()
     if weights is None:
         return krum_scores(distances, given.f, neighbours)
-    return heavy_scores(distances, weights, hostile_mass(weights, given.f), neighbours)
+    mass = hostile_mass(weights, given.f)
+    if strict and neighbours == "n-f-2":
+        _refuse_cliques(mass, len(weights), given.f)
+    return heavy_scores(distances, weights, mass, neighbours)
+
+
+def _refuse_cliques(mass: float, n: int, f: int) -> None:
+    """Hostile rows must not be neighbours enough for each other: equal ones would have the best score, zero.
+
+    With equal weights that is n >= 2f + 3. A single hostile row has no such neighbours, so for it the border is in.
+    """
+    if mass + 0.5 / n >= 0.5 + (_ROUNDING if f == 1 else -_ROUNDING):
+        raise Misconfigured(
+            "E103",
+            f"the {f} heaviest of {n} rows hold {mass:.0%} of the weight; Krum with 'n-f-2' neighbours withstands less "
+            f"than {0.5 - 0.5 / n:.0%}",
+            hint="cap the weights lower, expect fewer hostile rows, or take neighbours='n-f-1'",
+        )
 
 
 def krum_scores(squared_distances: Floats, f: int, neighbours: Neighbours = "n-f-2") -> Floats:

@@ -94,7 +94,8 @@ class SignGuard(Defence):
         good = alike & (beyond == 0)
         factors = np.divide(middle, norms, out=np.ones(n), where=norms > middle)
         odd = np.linalg.norm(signs - signs[alike].mean(axis=0), axis=1)
-        scores = odd + (np.minimum(beyond / middle, 1e6) if middle > 0 else np.sign(beyond))
+        with np.errstate(over="ignore"):  # what overflows is far beyond
+            scores = odd + (np.minimum(beyond / middle, 1e6) if middle > 0 else np.sign(beyond))
         excluded = {int(row): "its length is far from the median length" for row in np.flatnonzero(beyond)}
         return Opinion(good * factors / max(np.count_nonzero(good), 1), scores, excluded=excluded)
 

@@ -58,6 +58,8 @@ def filtered_shares(gram: Floats, f: int) -> Floats:
     [0.87, 0.89, 0.91, 0.0]
     """
     n = len(gram)
+    largest = float(np.diagonal(gram).max())
+    gram = np.ldexp(gram, -np.frexp(largest)[1])  # a power of two changes no digit, and squares stay within range
     shares = np.ones(n)
     best, least = shares, np.inf
     for _ in range(2 * f + 1):

@@ -40,6 +40,7 @@ def local_rounds(stage: Stage) -> None:
             place=folder.project,
             hint="make one with: hedgerow new NAME",
         )
+    settings = folder.job.flat()
     done = threading.Event()
     teller = threading.Thread(target=_follow, args=(stage, done), name="hedgerow-events")
     teller.start()
@@ -48,13 +49,14 @@ def local_rounds(stage: Stage) -> None:
             project,
             folder=folder.path,
             sites=len(stage.sites),
-            run_config=folder.job.flat(),
+            run_config=settings,
             site_names=[site.name for site in stage.sites],
             node_config=lambda index: site_settings(stage.sites[index], folder, stage.scenario),
             hostile={index: str(attacker) for index, attacker in attackers_of(stage.scenario).items()},
             environment={RUN_VARIABLE: str(folder.path.resolve())},
             timeout=STARTING + folder.job.rounds * folder.job.cohort.deadline,
             declare=Job.keys(),
+            without=[key for key in Job.keys() if key not in settings],
             spare=max(0, len(stage.sites) - folder.job.cohort.quorum),
             seed=stage.scenario.seed,
         )

@@ -144,9 +144,7 @@ def test_every_setting_changes_the_digest() -> None:
 
 def test_the_digest_of_a_known_job_never_changes() -> None:
     """Golden: sites approve digests, so a change here is a change of every approved job."""
-    job = Job(
-        rounds=5, privacy=Privacy(unit="none"), secure=Secure(mode="off"), aggregate=Aggregate(before="clip+nnm")
-    )
+    job = Job(rounds=5, privacy=Privacy(unit="none"), secure=Secure(mode="off"), aggregate=Aggregate(before="clip+nnm"))
     assert job.canonical() == (
         '{"aggregate.before":"clip+nnm","aggregate.byzantine":1,"aggregate.rule":"trimmed-mean",'
         '"aggregate.weights":"uniform","cohort.deadline":600.0,"cohort.fraction":1.0,"cohort.grace":30.0,'

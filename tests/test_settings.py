@@ -237,6 +237,11 @@ def test_an_override_that_is_none_says_how_to_write_one(words: str) -> None:
     assert caught.value.code == "E102"
 
 
+def test_a_key_that_is_stated_twice_is_refused_so_that_none_is_lost() -> None:
+    with pytest.raises(Misconfigured, match="E105 'rounds' is stated twice"):
+        parse_overrides("rounds=5 local.lr=1 rounds=3")
+
+
 @settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_words_are_overrides_or_misconfigured(words: str) -> None:

@@ -69,6 +69,7 @@ def run_local(
     on_line: Callable[[str], None] = lambda line: None,
     stop: threading.Event | None = None,
     declare: Collection[str] = (),
+    without: Collection[str] = (),
     spare: int = 0,
     seed: int = 0,
 ) -> LocalOutcome:
@@ -78,6 +79,7 @@ def run_local(
         app: a folder whose `pyproject.toml` has `[tool.flwr.app]`. Every process works in this folder.
         folder: the run's own folder: logs stay in `folder/logs`, secrets live in `folder/flower` until the end.
         run_config: replaces keys of the app's run configuration; keys in `declare` need not be stated there.
+        without: keys that the apps must not find in their run configuration, though the app's own states them.
         node_config: what site i finds in `Context.node_config`.
         hostile: attacks by site index, such as `{2: "sign-flip:4.0"}`, with `seed` for those that draw.
         environment: added to the variables of all processes (ServerApp and ClientApps inherit them).
@@ -119,7 +121,17 @@ def run_local(
             site_environment={"OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "1")},
             watch=watch,
         )
-        return _run(ground, members, run_config, missing, on_line, spare)
+        config = _Config(values=run_config, missing=missing, without=without)
+        return _run(ground, members, config, on_line, spare)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Config:
+    """What the apps find in their run configuration: `values`, some `missing` from the app's own, and not `without`."""
+
+    values: Mapping[str, Scalar]
+    missing: Sequence[str]
+    without: Collection[str]
 
 
 class _Story:
@@ -149,8 +161,7 @@ class _Story:
 def _run(
     ground: flower.Ground,
     members: Sequence[flower.Site],
-    run_config: Mapping[str, Scalar],
-    missing: Sequence[str],
+    config: _Config,
     on_line: Callable[[str], None],
     spare: int,
 ) -> LocalOutcome:
@@ -160,8 +171,9 @@ def _run(
         flower.register(ground, members)
         flower.start_sites(ground, members, address)
         ready = ground.watch.elapsed
-        app = app_with(ground.app, ground.private / "app", {key: run_config[key] for key in missing})
-        details = _follow(ground, app, run_config, story, {site.process: site.name for site in members}, spare)
+        additions = {key: config.values[key] for key in config.missing}
+        app = app_with(ground.app, ground.private / "app", additions, config.without)
+        details = _follow(ground, app, config.values, story, {site.process: site.name for site in members}, spare)
         status = "failed" if details else "finished"
     except flower.Stopped:
         status, details = "interrupted", ""

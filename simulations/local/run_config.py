@@ -2,7 +2,8 @@
 
 Flower replaces only keys that the app's `[tool.flwr.app.config]` already has, and names none that it refuses. So keys
 are checked here first; those that the caller knows to be valid although the app does not write them out (a job's
-defaults) are added to a private copy of the app. Values travel in a TOML file: no quoting can go wrong.
+defaults) are added to a private copy of the app, and those that must not be there (the budget of a job that was changed
+to one without privacy) are taken from it. Values travel in a TOML file: no quoting can go wrong.
 """
 
 import difflib
@@ -64,15 +65,17 @@ def missing_keys(given: Collection[str], stated: Collection[str], declare: Colle
     return missing
 
 
-def app_with(app: Path, copy: Path, additions: Mapping[str, Scalar]) -> Path:
-    """A copy of the app whose run configuration also states `additions`; the app itself if there are none.
+def app_with(app: Path, copy: Path, additions: Mapping[str, Scalar], without: Collection[str] = ()) -> Path:
+    """A copy of the app whose run configuration also states `additions` and not `without`; the app itself if it is so.
 
     Hidden folders, environments, earlier runs, links and files too large for an app are not copied.
 
     Raises:
-        Misconfigured: E111 if the section cannot be extended by lines of text.
+        Misconfigured: E111 if the section cannot be changed by lines of text.
     """
-    if not additions:
+    stated = app_config(app)
+    kept = {key: value for key, value in stated.items() if key not in without}
+    if not additions and kept == stated:
         return app
     for parent, folders, files in os.walk(app):
         here = Path(parent)
@@ -85,20 +88,24 @@ def app_with(app: Path, copy: Path, additions: Mapping[str, Scalar]) -> Path:
                 shutil.copyfile(source, target)
     project = copy / "pyproject.toml"
     text, lines = project.read_text(encoding="utf-8"), toml_text(additions).rstrip()
+    if kept != stated:
+        text, lines = _without_section(text), toml_text({**kept, **additions}).rstrip()
     section = SECTION.search(text)
     if section:
         text = f"{text[: section.end()]}\n{lines}{text[section.end() :]}"
     else:
         text = f"{text.rstrip()}\n\n[tool.flwr.app.config]\n{lines}\n"
     try:
-        tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
+        made = dotted(table(tomllib.loads(text), "tool", "flwr", "app", "config"))
+    except (tomllib.TOMLDecodeError, Misconfigured):
+        made = {}
+    if made != {**kept, **additions}:
         raise Misconfigured(
             "E111",
-            "the app's run configuration cannot be extended",
+            "the app's run configuration cannot be changed for this run",
             place=str(app / "pyproject.toml"),
             hint="write it as a section of its own: [tool.flwr.app.config]",
-        ) from None
+        )
     project.write_text(text, encoding="utf-8")
     return copy
 
@@ -112,6 +119,20 @@ def toml_text(values: Mapping[str, Scalar]) -> str:
     "fast" = true
     """
     return "".join(f"{toml_literal(key)} = {toml_literal(value)}\n" for key, value in values.items())
+
+
+def _without_section(text: str) -> str:
+    """The text without `[tool.flwr.app.config]` and the sections below it."""
+    kept, inside = [], False
+    for line in text.splitlines():
+        if line.lstrip().startswith("["):
+            try:
+                inside = "config" in table(tomllib.loads(line), "tool", "flwr", "app")
+            except (tomllib.TOMLDecodeError, Misconfigured):
+                pass  # a line of a list, or of a text over several lines
+        if not inside:
+            kept.append(line)
+    return "\n".join(kept)
 
 
 def _belongs(folder: Path) -> bool:

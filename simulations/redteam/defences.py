@@ -20,7 +20,7 @@ from hedgerow.simulations.sweeps.cells import scalar_text
 if TYPE_CHECKING:
     from hedgerow.aggregation import Rule
 
-__all__ = ["DEFAULT_DEFENCES", "Defence", "asked_in_a_round", "default_defences", "once"]
+__all__ = ["DEFAULT_DEFENCES", "Defence", "asked_in_a_round", "default_defences", "once", "rule_of"]
 
 DEFAULT_DEFENCES = ("arc+nnm|trimmed-mean|update_momentum=0.9", "nnm|trimmed-mean", "trimmed-mean", "mean")
 TOLD = "aggregate.byzantine"  # goes with the number of attackers, never with a defence
@@ -46,8 +46,7 @@ class Defence:
             Misconfigured: E103 for an unknown rule or step, E101 for a key that is not the job's, E102 for anything
                 else, E105 for a setting that the rest states already.
         """
-        parts = [part.strip() for part in text.split("|")]
-        names = [part for part in parts if "=" not in part]
+        parts, names = _parts(text)
         if not 1 <= len(names) <= 2 or not all(names) or parts[: len(names)] != names:
             hint = "write for example trimmed-mean, or nnm|trimmed-mean"
             raise Misconfigured("E102", f"'{text}' is no defence", place="defences", hint=hint)
@@ -96,9 +95,11 @@ class Defence:
         Raises:
             Misconfigured: E101–E106 if the job cannot be so.
         """
+        from hedgerow.aggregation import supports_weights
+
         changed = {**self.settings, TOLD: f}
-        if job.aggregate.weights == "examples" and (self.rule, self.before) != ("mean", "none"):
-            changed["aggregate.weights"] = "uniform"  # no other rule takes the sites' counts
+        if job.aggregate.weights == "examples" and not supports_weights(self.rule, self.before):
+            changed.setdefault("aggregate.weights", "uniform")
         return job.override(changed)
 
     def rule_against(self, f: int) -> Rule:
@@ -136,6 +137,21 @@ class Defence:
         if f <= most:
             return ""
         return f"it tolerates {most or 'no'} hostile site{'s' if most > 1 else ''}" + (f" of {n}" if most else "")
+
+
+def rule_of(text: str) -> str:
+    """The rule's name in a defence as it is written, known here or not.
+
+    >>> rule_of("nnm|median|update_momentum=0.9")
+    'median'
+    """
+    return _parts(text)[1][-1]
+
+
+def _parts(text: str) -> tuple[list[str], list[str]]:
+    """What stands between the bars, and what of it are names."""
+    parts = [part.strip() for part in text.split("|")]
+    return parts, [part for part in parts if "=" not in part]
 
 
 def _short(key: str) -> str:

@@ -23,10 +23,10 @@ from hedgerow.job import Job
 from hedgerow.report.redteamrows import Case
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.redteam.cells import cases_of, cells_of
-from hedgerow.simulations.redteam.defences import Defence
+from hedgerow.simulations.redteam.defences import Defence, rule_of
 from hedgerow.simulations.redteam.gate import Gate
 from hedgerow.simulations.sweeps.cells import Cell
-from hedgerow.simulations.sweeps.record import definition_digest, open_record, write_record
+from hedgerow.simulations.sweeps.record import definition_digest, open_record, recall_rules, write_record
 
 __all__ = ["RedTeamFolder", "list_red_teams"]
 
@@ -104,6 +104,7 @@ class RedTeamFolder:
         """
 
         def build(record: Mapping[str, Any]) -> RedTeamFolder:
+            recall_rules([record["job"]["aggregate.rule"], *map(rule_of, record["defences"])], record.get("needs", {}))
             return cls(
                 path=path,
                 job=Job.from_flat(record["job"]),
@@ -129,7 +130,12 @@ class RedTeamFolder:
         return held(self.path, what=WHAT)
 
     def _definition(self) -> dict[str, Any]:
+        from hedgerow.aggregation.registry import is_own, minimum_rows
+
+        own = sorted({defence.rule for defence in self.defences if is_own(defence.rule)})
+        needs = {name: [[f, minimum_rows(name, f)] for f in self.f] for name in own}  # to be read without the task
         return {
+            **({"needs": needs} if needs else {}),
             "task": self.task,
             "engine": self.engine,
             "project": self.project,

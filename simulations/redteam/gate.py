@@ -105,8 +105,10 @@ def _worst(gate: Gate, cases: Sequence[WorstCase]) -> Judged:
 
 
 def _clean(gate: Gate, cases: Sequence[WorstCase]) -> Judged:
-    costs = [(max(each.costs.values()), each) for each in cases if each.costs]
-    if len(costs) < len(cases) or not costs:
+    costs = [
+        (max(each.costs.values()), each) for each in cases if each.costs and each.costs.keys() >= each.by_seed.keys()
+    ]
+    if len(costs) < len(cases) or not costs:  # a seed's own run or its plain mean is missing, or has no usable model
         return gate._failed("the cost where nobody attacks was not measured")
     cost, case = max(costs, key=lambda pair: pair[0])
     return gate._judged(cost, f"({_place(case)})", seeds=len(case.costs))
@@ -114,8 +116,10 @@ def _clean(gate: Gate, cases: Sequence[WorstCase]) -> Judged:
 
 def _backdoor(gate: Gate, cases: Sequence[WorstCase]) -> Judged:
     values = [(each.backdoor, each) for each in cases if each.backdoor is not None]
-    if not values:
-        return gate._failed("no backdoor attack was run")
+    if len(values) < len(cases) or not values:
+        return gate._failed(
+            "no backdoor attack was run" + (f" in {len(cases) - len(values)} of the cases" if values else "")
+        )
     value, case = max(values, key=lambda pair: pair[0])
     return gate._judged(value, f"by {case.backdoor_attack} ({_place(case)})", seeds=len(case.by_seed))
 

@@ -22,7 +22,7 @@ from hedgerow.folders import held
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.sweeps.cells import Cell, Grid, cells, checked_grid
-from hedgerow.simulations.sweeps.record import definition_digest, open_record, write_record
+from hedgerow.simulations.sweeps.record import definition_digest, open_record, recall_rules, write_record
 
 __all__ = ["SweepFolder", "list_sweeps"]
 
@@ -80,6 +80,7 @@ class SweepFolder:
         """
 
         def build(record: Mapping[str, Any]) -> SweepFolder:
+            recall_rules([record["job"]["aggregate.rule"], *record["grid"].get("aggregate.rule", ())])
             return cls(
                 path=path,
                 job=Job.from_flat(record["job"]),

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from hedgerow.disk import write_whole
 from hedgerow.errors import Misconfigured, Tampered
 from hedgerow.folders import new_folder
 
-__all__ = ["definition_digest", "open_record", "write_record"]
+__all__ = ["definition_digest", "open_record", "recall_rules", "write_record"]
 
 SCHEMA = 1
+NOTHING: Mapping[str, Iterable[tuple[int, int]]] = MappingProxyType({})
 
 
-class _Digested(Protocol):
-    def digest(self) -> str: ...
-
-
-B = TypeVar("B", bound=_Digested)
+B = TypeVar("B")
 
 
 def definition_digest(what: str, definition: Mapping[str, Any]) -> str:
@@ -49,6 +47,8 @@ def write_record(
 def open_record(path: Path, file: str, *, what: str, build: Callable[[Mapping[str, Any]], B]) -> B:
     """What `build` makes of the definition in `file`, whose digest must be the one that was written.
 
+    The digest is of what stands there, not of what is made of it: a setting that came later does not change it.
+
     Raises:
         Misconfigured: E112 no such folder, E113 another file, or one of another version. Tampered: E401 if the
             definition was changed.
@@ -67,6 +67,21 @@ def open_record(path: Path, file: str, *, what: str, build: Callable[[Mapping[st
         digest = record["digest"]
     except (KeyError, TypeError, AttributeError, ValueError, Misconfigured) as error:
         raise Misconfigured("E113", f"{file} cannot be understood: {error}", place=str(path)) from None
-    if found.digest() != digest:
+    definition = {
+        key: value for key, value in record.items() if key not in ("schema_version", Path(file).stem, "digest")
+    }
+    if definition_digest(what, definition) != digest:
         raise Tampered("E401", f"the {what} in {file} does not match its digest", place=str(path / file))
     return found
+
+
+def recall_rules(names: Iterable[str], needs: Mapping[str, Iterable[tuple[int, int]]] = NOTHING) -> None:
+    """Let a record name rules that its task registered, though no task is here; `needs` as `recall_rule`, by name.
+
+    Raises:
+        Misconfigured: E103 if one can be no rule's name.
+    """
+    from hedgerow.aggregation.own_rule import recall_rule
+
+    for name in names:
+        recall_rule(name, {f: rows for f, rows in needs.get(name, ())})

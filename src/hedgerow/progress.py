@@ -239,7 +239,8 @@ def _headline(event: Event) -> str:
         f"{job['aggregate.rule']}{before}, f = {job['aggregate.byzantine']}",
     ]
     if scenario.get("attackers"):
-        parts.append(f"{scenario['attackers']} sites attack ({scenario['attack']})")
+        who = "1 site attacks" if scenario["attackers"] == 1 else f"{scenario['attackers']} sites attack"
+        parts.append(f"{who} ({scenario['attack']})")
     return "\n".join([f"run {event['run']}, engine {event['engine']}", *(f"  {part}" for part in parts)])
 
 
@@ -263,7 +264,8 @@ def _metrics(event: Event) -> str:
     if value is None:
         return f"{name} not finite"
     interval = "" if event["low"] is None else f" ({event['low']:.2f} to {event['high']:.2f})"
-    return f"{name} {value:.3f}{interval}"
+    backdoor = event["metrics"].get("backdoor_success")
+    return f"{name} {value:.3f}{interval}" + ("" if backdoor is None else f"  backdoor {backdoor:.3f}")
 
 
 def _not_counted(event: Event) -> str:

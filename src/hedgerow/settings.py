@@ -125,6 +125,9 @@ def parse_overrides(words: str | None) -> dict[str, Scalar]:
 
     >>> parse_overrides("rounds=5 aggregate.rule=krum")
     {'rounds': 5, 'aggregate.rule': 'krum'}
+
+    Raises:
+        Misconfigured: E102 if they cannot be read, E105 if a key stands twice.
     """
     values: dict[str, Scalar] = {}
     try:
@@ -135,6 +138,8 @@ def parse_overrides(words: str | None) -> dict[str, Scalar]:
         key, equals, text = part.partition("=")
         if not equals or not key:
             raise Misconfigured("E102", f"'{part}' is not key=value", hint="write for example -c 'rounds=5'")
+        if key.strip() in values:
+            raise Misconfigured("E105", f"'{key.strip()}' is stated twice", place=key.strip(), hint="write it once")
         values[key.strip()] = _scalar(text.strip())
     return values
 

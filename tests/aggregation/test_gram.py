@@ -1,9 +1,11 @@
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from hedgerow.aggregation import Mean, aggregate
 from hedgerow.aggregation.gram import measure
 
 
@@ -117,3 +119,13 @@ def test_one_huge_row_does_not_spoil_the_distances_of_many_float32_numbers() -> 
 def test_no_row_or_column_is_missed_where_products_are_cut(n: int, width: int) -> None:
     X = np.random.default_rng(n).standard_normal((n, width))
     np.testing.assert_allclose(measure(X).squared_distances(), exact_distances(X, n), rtol=1e-10, atol=1e-12)
+
+
+def test_the_mean_of_thousands_of_sites_takes_no_memory_of_their_number_squared() -> None:
+    X = np.ones((4000, 10), np.float32)
+    tracemalloc.start()
+    try:
+        aggregate(X, Mean(), weights=np.arange(1.0, 4001.0))
+        assert tracemalloc.get_traced_memory()[1] < 8e6  # a table of 4000² numbers has 128 MB
+    finally:
+        tracemalloc.stop()

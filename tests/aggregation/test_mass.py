@@ -147,8 +147,22 @@ def test_rows_that_may_hold_half_of_the_weight_are_refused(rule: Rule) -> None:
     weights[:2] = 4.5  # nine of eighteen
     with pytest.raises(Misconfigured, match="E103 the 2 heaviest of 11 rows hold 50%"):
         aggregate(sample(2), rule, weights=weights)
-    weights[:2] = 4.4
+    weights[:2] = 3.5 if isinstance(rule.last, (Krum, MultiKrum)) else 4.4
     assert np.isfinite(aggregate(sample(2), rule, weights=weights).vector).all()
+
+
+@pytest.mark.parametrize("rule", [Krum(f=2), MultiKrum(f=2), NNM(f=2) | Krum(f=2)], ids=str)
+def test_equal_rows_of_nearly_half_of_the_weight_never_choose_each_other(rule: Rule) -> None:
+    X = sample(4)
+    X[:2] = 1e6
+    weights = np.ones(N)
+    for weights[:2] in (3.5, 4.4):  # 44 and 49 %; of eleven rows two may hold less than 45 %
+        try:
+            vector = aggregate(X, rule, weights=weights).vector
+        except Misconfigured as error:
+            assert weights[0] == 4.4 and "less than 45%" in error.message
+        else:
+            assert weights[0] == 3.5 and np.abs(vector).max() < 10
 
 
 @pytest.mark.parametrize("heavy", [3.0, 0.4])

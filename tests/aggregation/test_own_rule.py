@@ -97,3 +97,20 @@ def test_a_module_that_is_loaded_again_registers_its_rule_again_and_another_func
     register_rule("again")(again)
     with pytest.raises(Misconfigured, match="E103 there is a rule named 'again' already"):
         register_rule("again")(lambda rows, f: rows[0])
+
+
+def test_a_rule_that_only_a_record_names_is_known_but_cannot_be_used_until_its_task_registers_it() -> None:
+    from hedgerow.aggregation.own_rule import recall_rule
+
+    recall_rule("recalled")
+    assert minimum_rows("recalled", 2) == 5
+    with pytest.raises(Misconfigured, match="E103 the rule 'recalled' is not registered here"):
+        aggregate(np.eye(3), make_rule("recalled", byzantine=1))
+    register_rule("recalled", needs=lambda f: 3)(lambda rows, f: rows[0])
+    recall_rule("recalled")
+    recall_rule("median")
+    assert minimum_rows("recalled", 2) == 3
+    made = aggregate(np.eye(3), make_rule("recalled", byzantine=1))
+    assert np.asarray(made.vector).tolist() == [1.0, 0.0, 0.0]
+    with pytest.raises(Misconfigured, match="E103"):
+        recall_rule("No Name")

@@ -64,3 +64,11 @@ def test_a_row_of_any_length_is_out(length: float) -> None:
     assert result.verdict.weights is not None and result.verdict.weights[4] == 0.0
     assert result.verdict.scores is not None and result.verdict.scores[4] == 1.0
     assert np.abs(result.vector).max() < 2
+
+
+@pytest.mark.parametrize("exponent", [-400, 330, 490])
+def test_rows_of_any_length_are_filtered_alike(exponent: int) -> None:
+    X = np.random.default_rng(0).standard_normal((9, 4))
+    X[:2] += 20
+    scaled = np.ldexp(X, exponent)
+    assert np.array_equal(spectral(scaled, f=2), np.ldexp(spectral(X, f=2), exponent))

@@ -133,6 +133,15 @@ def test_a_mistake_in_an_override_is_told_at_its_option(
     assert (answer.error["code"], answer.error["place"]) == (code, place)
 
 
+def test_words_after_an_option_that_is_given_again_add_up(hedgerow: Any, project: Any) -> None:
+    project()
+    apart = ("-c", "rounds=7", "-c", "local.lr=0.2", "-s", "sites=4", "-s", "seed=3")
+    together = ("-c", "rounds=7 local.lr=0.2", "-s", "sites=4 seed=3")
+    assert hedgerow("check", "tiny", *apart, "--json").data == hedgerow("check", "tiny", *together, "--json").data
+    answer = hedgerow("check", "tiny", "-c", "rounds=7", "-c", "rounds=8", "--json")
+    assert (answer.error["code"], answer.error["place"]) == ("E105", "-c, rounds")
+
+
 def test_an_app_without_a_task_says_what_can_be_done_with_it(hedgerow: Any, project: Any) -> None:
     folder = project()
     (folder / "app.py").write_text(

@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDic
 from flwr.common.serde import message_to_proto, recorddict_to_proto
 
 from hedgerow.client import HedgerowClientApp, client_app, trainer
+from hedgerow.errors import Refused
 from hedgerow.job import Job
 from hedgerow.privacy import Ledger, private_steps
 from hedgerow.task import Data, Site, Split, Task
@@ -466,3 +467,29 @@ def test_labels_out_of_range_are_the_site_s_failure_not_the_run_s(site: MakeSite
 def test_the_settings_of_a_job_come_back_from_the_run_configuration(site: MakeSite) -> None:
     asked = site()
     assert Job.from_flat(asked.config) == asked.job
+
+
+def test_what_another_job_released_is_never_in_an_average(site: MakeSite) -> None:
+    """Runs are named by coordinators, so two may have one name; one job's updates may be without noise."""
+    first = site(local__update_momentum=0.5)
+    other = site(local__update_momentum=0.5, local__epochs=2)
+    assert first.store == other.store
+    alone = other.read(number=2).update
+    first.read(number=1)
+    beside = other.read(number=2).update
+    assert alone is not None and beside is not None and alone.tobytes() == beside.tobytes()
+
+
+def test_an_update_that_was_not_released_is_in_no_later_average(
+    site: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = site(local__update_momentum=0.5, **PRIVATE)
+
+    def refuse(*given: object) -> None:
+        raise Refused("E204", "the charge was voided")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hedgerow.client.trainer.Ledger.release", refuse)
+        assert code_of(asked.read(number=1)) == "E204"
+    assert not list(asked.store.rglob("*.safetensors"))
+    assert asked.read(number=2).update is not None

@@ -4,6 +4,7 @@ from types import ModuleType
 
 import pytest
 
+from hedgerow.events import Evaluated, Event
 from hedgerow.report import load_run
 from hedgerow.report.answers import did_it_hold, did_it_learn, notes, what_leaked
 from hedgerow.report.beside import Beside, beside, lower_is_better
@@ -167,3 +168,20 @@ def test_more_suspects_than_expected_are_told_where_chance_does_not_explain_them
 
     assert "In 4 of 10 rounds more updates looked hostile (up to 3) than the rule was set for" in answered(4)
     assert "looked hostile" not in answered(2)
+
+
+@pytest.mark.parametrize(("share", "mark"), [(0.92, Mark.NO), (0.04, Mark.PARTLY)])
+def test_a_backdoor_that_opens_is_not_holding_however_well_the_model_does(
+    tmp_path: Path, make: ModuleType, share: float, mark: Mark
+) -> None:
+    def tried(event: Event) -> Event:
+        return (
+            replace(event, metrics={**event.metrics, "backdoor_success": share})
+            if isinstance(event, Evaluated)
+            else event
+        )
+
+    run = load_run(make.write(tmp_path / "run", [tried(event) for event in make.whole_run()]))
+    answer = did_it_hold(run, [])
+    assert answer.mark is mark
+    assert f"takes {share:.2f} of the records with the attackers' trigger" in answer.text

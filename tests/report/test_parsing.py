@@ -11,6 +11,7 @@ from hedgerow.errors import Misconfigured, Tampered
 from hedgerow.eventlog import EventLog
 from hedgerow.events import BudgetsSpent, Event, RunResumed
 from hedgerow.report import load_run, write_report
+from hedgerow.report.training import rounds
 
 
 def test_a_whole_run_is_read_back_as_it_was_written(tmp_path: Path, make: ModuleType) -> None:
@@ -163,3 +164,17 @@ def test_junk_in_any_field_never_breaks_the_page(
 def test_events_of_the_log_have_the_names_the_parser_knows(tmp_path: Path, make: ModuleType) -> None:
     EventLog(tmp_path / "events.jsonl").append(make.finished())
     assert load_run(tmp_path).status == "finished"
+
+
+def test_a_backdoors_success_is_read_beside_the_main_metric(tmp_path: Path, make: ModuleType) -> None:
+    tried = replace(make.evaluated(1, 0.8), metrics={"accuracy": 0.8, "loss": 0.4, "backdoor_success": 0.25})
+    run = load_run(make.write(tmp_path / "run", [make.started(), make.evaluated(0, 0.1), tried]))
+    assert [(entry.metric, entry.backdoor) for entry in run.evaluations] == [("accuracy", None), ("accuracy", 0.25)]
+    figures = {figure.name: figure for figure in rounds(run, []).figures}
+    assert figures["backdoor"].table.rows == (("1", "0.25", "0.80"),)
+    assert "0.25 at the end" in figures["backdoor"].caption
+
+
+def test_a_run_without_a_backdoor_has_no_figure_of_one(tmp_path: Path, make: ModuleType) -> None:
+    run = load_run(make.write(tmp_path / "run", make.whole_run()))
+    assert "backdoor" not in {figure.name for figure in rounds(run, []).figures}

@@ -189,6 +189,28 @@ def test_a_round_whose_groups_hold_too_much_weight_is_void_and_ends_nothing(repl
                 close_round(the_job, state, replies, asked=asked(9), rng=np.random.default_rng([seed, again]))
 
 
+@pytest.mark.parametrize("f", [1, 2, 3])
+def test_hostile_sites_that_get_themselves_rejected_void_no_round(reply: MakeReply, job: MakeJob, f: int) -> None:
+    """What is left must not be too heavy for the rule, however uneven the sites are."""
+    the_job = job(
+        aggregate__rule="trimmed-mean",
+        aggregate__byzantine=f,
+        aggregate__before="reject+arc+nnm",
+        aggregate__weights="examples",
+    )
+    rng = np.random.default_rng(f)
+    for n in range(2 * f + 1, 3 * f + 6):
+        sizes = np.sort(10 ** rng.uniform(1, 4, n)).astype(int).tolist()
+        replies = [reply(k, rng.standard_normal(SIZE).astype(np.float32), examples=sizes[k]) for k in range(n)]
+        for first in range(n - f + 1):  # the lightest, ..., the heaviest
+            boosted = [
+                replace(answer, update=50 * vector_of(answer)) if first <= k < first + f else answer
+                for k, answer in enumerate(replies)
+            ]
+            closed = close_round(the_job, start(the_job), boosted, asked={k: f"site-{k}" for k in range(n)})
+            assert np.abs(closed.state.model - 1).max() < 50
+
+
 @pytest.mark.parametrize(("byzantine", "told"), [(1, True), (3, False), (0, False)])
 def test_more_that_look_hostile_than_expected_are_named(
     reply: MakeReply, job: MakeJob, byzantine: int, told: bool

@@ -135,12 +135,13 @@ def resume_attack_of(found: RedTeam, means: Means, runs: Path, *, quiet: bool) -
     Raises:
         Misconfigured: E113 if its code cannot be found again. Failed: as `attack_project`.
     """
-    from hedgerow.simulations.redteam import resume_attack
+    from hedgerow.simulations.redteam import RedTeamFolder, resume_attack
     from hedgerow.simulations.sweeps.batch import say_nothing
 
     folder = found.folder
     means.refuse_wrong(folder.engine)
     task = task_of(folder.project, folder.name, "redteam.resume_attack(RedTeamFolder.open(path), task)")
+    folder = RedTeamFolder.open(folder.path)  # again: a rule of the task's own says only now how many updates it needs
     with failures_once():
         done = resume_attack(
             folder,

@@ -20,6 +20,7 @@ from hedgerow.cli.options import (
     Runs,
     ScenarioWords,
     Workers,
+    together,
 )
 
 __all__ = ["attack"]
@@ -98,8 +99,8 @@ def attack(
     address: Address = "",
     name: Name = "",
     runs: Runs = RUNS,
-    config: JobWords = "",
-    scenario: ScenarioWords = "",
+    config: JobWords = None,
+    scenario: ScenarioWords = None,
     json: Json = False,
 ) -> None:
     """Try every attack on a project's defence and on others.
@@ -124,8 +125,8 @@ def attack(
             engine=engine,
             means=Means(workers=workers, memory=memory, address=address),
             name=name,
-            config=config,
-            scenario=scenario,
+            config=together(config),
+            scenario=together(scenario),
         )
         return attack_project(asked, runs, quiet=json)
 

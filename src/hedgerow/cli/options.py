@@ -1,5 +1,6 @@
 """The options that verbs share, with their help."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ __all__ = [
     "Sites",
     "Sweeps",
     "Workers",
+    "together",
 ]
 
 # Arguments are explained in each verb's words, and defaults in the help itself: what Typer makes of them depends on the
@@ -29,10 +31,24 @@ Runs = Annotated[
     Path, typer.Option("--runs", help="The folder of the runs; 'runs' where left out.", show_default=False)
 ]
 JobWords = Annotated[
-    str, typer.Option("-c", "--config", metavar="WORDS", help="Change the job: 'rounds=5 privacy.epsilon=2'.")
+    list[str] | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="WORDS",
+        help="Change the job: 'rounds=5 privacy.epsilon=2'; may be given again.",
+        show_default=False,
+    ),
 ]
 ScenarioWords = Annotated[
-    str, typer.Option("-s", "--scenario", metavar="WORDS", help="Change the scenario: 'sites=100 attackers=0'.")
+    list[str] | None,
+    typer.Option(
+        "-s",
+        "--scenario",
+        metavar="WORDS",
+        help="Change the scenario: 'sites=100 attackers=0'; may be given again.",
+        show_default=False,
+    ),
 ]
 Workers = Annotated[
     int | None,
@@ -87,3 +103,12 @@ Sweeps = Annotated[
         show_default=False,
     ),
 ]
+
+
+def together(words: Sequence[str] | None) -> str:
+    """What stands after an option that was given several times, as if it stood after one.
+
+    >>> together(["rounds=5", "local.lr=1 local.epochs=2"]), together(None)
+    ('rounds=5 local.lr=1 local.epochs=2', '')
+    """
+    return " ".join(words or ())

@@ -23,7 +23,7 @@ def read_words(option: str, words: str) -> dict[str, Scalar]:
     """The overrides after `option`.
 
     Raises:
-        Misconfigured: E102 if they cannot be read.
+        Misconfigured: E102 if they cannot be read, E105 if a key stands twice.
     """
     try:
         return parse_overrides(words)
@@ -53,7 +53,7 @@ def scenario_words(words: str, sites: int | None) -> tuple[str, dict[str, Scalar
     """What to call the options `-s` and `--sites` as a place, and their overrides together.
 
     Raises:
-        Misconfigured: E102 if they cannot be read, E105 if they state different numbers.
+        Misconfigured: as `read_words`, E105 if they state different numbers.
 
     >>> scenario_words("seed=7", 20)
     ('-s and --sites', {'seed': 7, 'sites': 20})

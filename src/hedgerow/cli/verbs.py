@@ -32,6 +32,7 @@ from hedgerow.cli.options import (
     Sites,
     Sweeps,
     Workers,
+    together,
 )
 from hedgerow.errors import CODES
 
@@ -96,7 +97,7 @@ def main(
 
 
 @app.command()
-def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False) -> None:
+def demo(runs: Runs = RUNS, config: JobWords = None, scenario: ScenarioWords = None, json: Json = False) -> None:
     """Watch a whole job on real digits.
 
     Ten sites train with differential privacy, two of them attack, a robust rule resists, and an attack measures what
@@ -110,8 +111,8 @@ def demo(runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "",
 
         finished = run_demo(
             runs=runs,
-            config=config,
-            scenario=scenario,
+            config=together(config),
+            scenario=together(scenario),
             listeners=[] if json else [Progress()],
             say=say_nothing if json else say_twin,
         )
@@ -154,7 +155,9 @@ def new(
 
 
 @app.command()
-def check(path: ProjectPath = HERE, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False) -> None:
+def check(
+    path: ProjectPath = HERE, config: JobWords = None, scenario: ScenarioWords = None, json: Json = False
+) -> None:
     """Judge a job and its data before a round runs.
 
     PATH is the project's folder, this one where left out. Errors come first, then warnings and notes.
@@ -163,7 +166,7 @@ def check(path: ProjectPath = HERE, config: JobWords = "", scenario: ScenarioWor
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.checking import check_project
 
-        return check_project(path, config, scenario)
+        return check_project(path, together(config), together(scenario))
 
     answer(json, work)
 
@@ -180,8 +183,8 @@ def sim(
     address: Address = "",
     device: Device = "auto",
     runs: Runs = RUNS,
-    config: JobWords = "",
-    scenario: ScenarioWords = "",
+    config: JobWords = None,
+    scenario: ScenarioWords = None,
     json: Json = False,
 ) -> None:
     """Simulate a project on this machine.
@@ -201,8 +204,8 @@ def sim(
             sweeps=tuple(sweep or ()),
             device=device,
             means=Means(workers=workers, memory=memory, address=address),
-            config=config,
-            scenario=scenario,
+            config=together(config),
+            scenario=together(scenario),
         )
         if asked.sweeps or seeds != 1:
             return sweep_project(asked, runs, quiet=json)
@@ -213,7 +216,11 @@ def sim(
 
 @app.command()
 def local(
-    path: ProjectPath = HERE, runs: Runs = RUNS, config: JobWords = "", scenario: ScenarioWords = "", json: Json = False
+    path: ProjectPath = HERE,
+    runs: Runs = RUNS,
+    config: JobWords = None,
+    scenario: ScenarioWords = None,
+    json: Json = False,
 ) -> None:
     """Run a project on real servers of this machine.
 
@@ -224,7 +231,7 @@ def local(
     def work() -> tuple[Mapping[str, Any], str]:
         from hedgerow.cli.simulating import run_project_locally
 
-        return run_project_locally(path, runs, config, scenario, quiet=json)
+        return run_project_locally(path, runs, together(config), together(scenario), quiet=json)
 
     answer(json, work, again=resume_new(runs))
 

@@ -180,15 +180,26 @@ def _held(run: RunSummary, others: Sequence[Beside]) -> tuple[Mark, str, str]:
     final = run.final
     if final is None:
         return Mark.UNKNOWN, "Not measured", " No model was evaluated, so nobody can say whether it held."
+    opens = ""
+    if final.backdoor is not None:
+        share = measured(final.backdoor)
+        opens = f" The final model takes {share} of the records with the attackers' trigger for what they want."
+        if final.backdoor > 0.5:  # more often than not
+            return Mark.NO, "No: backdoor", opens
     learned, _ = _learned(run.evaluations[0], final)
     undefended = next((other for other in others if other.twin and other.run.folder == "undefended"), None)
     theirs = comparable(run, undefended.run) if undefended else None
     if theirs is None:
         if learned is Mark.YES:
-            return Mark.PARTLY, "It learned", " It learned all the same, but no undefended run stands beside it."
-        return Mark.NO, "No", " The model did not clearly learn under attack."
+            why = " It learned all the same, but no undefended run stands beside it."
+            return Mark.PARTLY, "It learned", opens + why
+        return Mark.NO, "No", f"{opens} The model did not clearly learn under attack."
     mine, other = (measured(entry.value, entry.low, entry.high) for entry in (final, theirs))
-    why = f" {capital(final.metric)} is {mine} with the defence, {other} without."
+    why = f"{opens} {capital(final.metric)} is {mine} with the defence, {other} without."
+    if theirs.backdoor is not None and final.backdoor is not None:
+        why += (
+            f" The backdoor opens for {measured(final.backdoor)} with the defence, {measured(theirs.backdoor)} without."
+        )
     better, _ = _learned(theirs, final)
     if better is Mark.YES and learned is Mark.YES:
         return Mark.YES, "Yes", why

@@ -12,6 +12,8 @@ from hedgerow.report.tally import defence, sites
 
 __all__ = ["load_run"]
 
+BACKDOOR = "backdoor_success"  # the metric beside the task's own when the attack plants a backdoor
+
 
 def load_run(folder: Path) -> RunSummary:
     """Read a run folder's `events.jsonl`, once and line by line.
@@ -105,6 +107,7 @@ def _evaluations(counted: Sequence[Raw]) -> tuple[Evaluation, ...]:
                     value=metrics[metric],
                     low=number(event, "low"),
                     high=number(event, "high"),
+                    backdoor=metrics.get(BACKDOOR),
                 )
             )
     at_server = [entry for entry in found if entry.where == "server"]

@@ -28,6 +28,16 @@ def red_team_notes(team: RedTeamSummary) -> tuple[Note, ...]:
     unfit = {(case.case.defence, case.case.f): case.case.unfit for case in team.cases if case.case.unfit}
     for (defence, f), why in unfit.items():
         notes.append(Note(text=f"{defence} was not run with f = {f}: {why}."))
+    momentum = team.job.get("local.update_momentum")
+    if momentum:
+        words = f"Whatever a defence's name does not state is as in the job: local.update_momentum = {momentum}, too."
+        notes.append(Note(text=words))
+    if any(case.backdoor is not None for case in team.cases):
+        words = (
+            "A model that nobody attacks takes some of the triggered records for the target, too: the attack "
+            "badnets:1e-9, which marks no record, shows how many."
+        )
+        notes.append(Note(text=words))
     for gate in team.gates:
         notes.append(Note(text=f"Gate {gate.text}.", grave=not gate.passed))
     notes.append(

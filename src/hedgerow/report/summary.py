@@ -90,7 +90,10 @@ class Trained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """The global model on held-out records after a round; round 0 is before training."""
+    """The global model on held-out records after a round; round 0 is before training.
+
+    `backdoor` is the share of the held-out records with an attacker's trigger that it takes for the attacker's target.
+    """
 
     round: int
     where: str
@@ -99,6 +102,7 @@ class Evaluation:
     value: float
     low: float | None
     high: float | None
+    backdoor: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ def side_by_side(run: RunSummary, others: Sequence[Beside]) -> Section | None:
 def rounds(run: RunSummary, others: Sequence[Beside]) -> Section:
     """The model after each round, how large the updates were, and how many were let in."""
     figures = [_progress_figure(run, others)] if run.final else []
+    figures += [_backdoor_figure(run)] if run.final and run.final.backdoor is not None else []
     if any(entry.norm_median is not None for entry in run.rounds):
         figures.append(_norm_figure(run))
     if run.rounds:
@@ -108,6 +109,27 @@ def _progress_figure(run: RunSummary, others: Sequence[Beside]) -> Figure:
         + (" The bands are 95 % intervals." if banded else "")
     )
     return Figure(name="progress", title=title, caption=caption, svg=picture, table=table, legend=legend, wide=True)
+
+
+def _backdoor_figure(run: RunSummary) -> Figure:
+    metric = run.evaluations[0].metric
+    known = [(entry, entry.backdoor) for entry in run.evaluations if entry.backdoor is not None]
+    title = "How often the backdoor opens"
+    caption = (
+        f"The share of held-out records with the attacker's trigger on them that the model takes for the attacker's "
+        f"target: {measured(known[-1][1])} at the end. An honest model takes some, too."
+    )
+    points = tuple((float(entry.round), share) for entry, share in known)
+    picture = lines(
+        "backdoor", title, caption, [Series(name="backdoor", points=points)], up="backdoor success", bounds=(0.0, 1.0)
+    )
+    table = Table(
+        caption="One row per evaluated round.",
+        head=("round", "backdoor success", metric),
+        rows=tuple((str(entry.round), measured(share), measured(entry.value)) for entry, share in thinned(known)),
+        numeric=frozenset(range(3)),
+    )
+    return Figure(name="backdoor", title=title, caption=caption, svg=picture, table=table)
 
 
 def _norm_figure(run: RunSummary) -> Figure:

@@ -85,3 +85,32 @@ def test_environments_hidden_folders_links_and_earlier_runs_are_not_copied(app: 
     copy = app_with(app, app / "pkg" / "copy", {"x": 1})
     assert {path.relative_to(copy).as_posix() for path in copy.rglob("*")} == {"pyproject.toml", "pkg", "pkg/file.py"}
     assert dotted(tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8")))["tool.flwr.app.config.x"] == 1
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        '[tool.flwr.app.config]\nrounds = 2\nprivacy.epsilon = 3.0  # for the whole job\n"privacy.delta" = 1e-5\n',
+        "[ tool.flwr.app.config ]\nrounds = 2\n[tool.flwr.app.config.privacy]\nepsilon = 3.0\ndelta = 1e-5\n",
+        "[tool.flwr.app.config]\nrounds = 2\nprivacy = { epsilon = 3.0, delta = 1e-5 }\n",
+    ],
+)
+def test_a_copy_has_lost_what_must_not_be_there_however_it_was_written(app: Path, tmp_path: Path, stated: str) -> None:
+    project = app / "pyproject.toml"
+    text = project.read_text(encoding="utf-8")
+    text = text[: text.index("[tool.flwr.app.config]")] + stated + '[tool.hedgerow.scenario]\nsplit = "iid"\n'
+    project.write_text(text, encoding="utf-8")
+    copy = app_with(app, tmp_path / "copy", {"privacy.unit": "none"}, ["privacy.epsilon", "privacy.delta"])
+    assert app_config(copy) == {"rounds": 2, "privacy.unit": "none"}
+    left, before = (tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8")) for folder in (copy, app))
+    del left["tool"]["flwr"]["app"]["config"], before["tool"]["flwr"]["app"]["config"]
+    assert left == before and project.read_text(encoding="utf-8") == text
+
+
+def test_a_configuration_that_lines_of_text_cannot_change_is_refused(app: Path, tmp_path: Path) -> None:
+    project = app / "pyproject.toml"
+    text = project.read_text(encoding="utf-8")
+    inline = "[tool.flwr.app]\nconfig = { rounds = 2, x = 1 }\n[tool.other]"
+    project.write_text(text.replace("[tool.flwr.app.config]", inline), encoding="utf-8")
+    with pytest.raises(Misconfigured, match="E111"):
+        app_with(app, tmp_path / "copy", {}, ["x"])

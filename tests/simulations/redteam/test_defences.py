@@ -46,10 +46,16 @@ def test_its_settings_make_the_job_told_of_f() -> None:
     )
 
 
-def test_a_job_that_weighs_by_examples_keeps_that_for_the_mean_alone() -> None:
-    job = JOB.override({"aggregate.rule": "mean", "aggregate.before": "none", "aggregate.weights": "examples"})
+@pytest.mark.parametrize(
+    ("defence", "weights"),
+    [("mean", "examples"), ("clip+nnm|trimmed-mean", "examples"), ("bulyan", "uniform"), ("dnc", "uniform")],
+)
+def test_a_job_that_weighs_by_examples_is_tried_so_with_every_rule_that_can(defence: str, weights: str) -> None:
+    job = JOB.override(
+        {"aggregate.rule": "trimmed-mean", "aggregate.before": "clip+nnm", "aggregate.weights": "examples"}
+    )
     assert Defence.of(job).job(job, 1).aggregate.weights == "examples"
-    assert Defence.parse("median").job(job, 1).aggregate.weights == "uniform"
+    assert Defence.parse(defence).job(job, 1).aggregate.weights == weights
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """A red team on disk: everything follows from one file, and a change of it is noticed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hedgerow import Job, Scenario
+from hedgerow.aggregation import register_rule, registry
 from hedgerow.errors import Exhausted, Misconfigured, Tampered
 from hedgerow.simulations.redteam.battery import battery
 from hedgerow.simulations.redteam.defences import Defence
@@ -73,3 +75,20 @@ def test_one_process_holds_it(folder: RedTeamFolder) -> None:
     with folder.lock(), pytest.raises(Exhausted) as caught, folder.lock():
         pass
     assert caught.value.code == "E506"
+
+
+def test_a_rule_of_ones_own_is_read_back_without_the_task_that_registers_it(
+    tmp_path: Path, folder: RedTeamFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_rules", own := dict(registry._rules))
+    monkeypatch.setattr(registry, "RULES", own)
+    monkeypatch.setattr(registry, "_owners", {})
+    register_rule("only-here", needs=lambda f: 3 * f)(lambda rows, f: rows[0])
+    defences = tuple(map(Defence.parse, ("median", "nnm|only-here|local.epochs=2")))
+    mine = replace(folder, defences=defences).write(tmp_path, "mine")
+    del own["only-here"]
+    found = RedTeamFolder.open(mine.path)
+    assert found == mine and [cell.name for cell in found.cells] == [cell.name for cell in mine.cells]
+    assert [case.unfit for case in found.cases] == [case.unfit for case in mine.cases]
+    assert any("needs 6 updates" in case.unfit for case in found.cases)
+    assert [each.name for each in list_red_teams(tmp_path)] == [folder.name, "mine"]

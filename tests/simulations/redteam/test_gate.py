@@ -60,6 +60,27 @@ def test_it_fails_closed(sentence: str) -> None:
     assert not gate.check([]).passed
 
 
+@pytest.mark.parametrize("missing", ["mean", "krum"])
+@pytest.mark.parametrize(
+    "changes", [{"status": "waiting"}, {"status": "failed", "code": "E503"}, {"status": "finished"}], ids=str
+)
+def test_a_clean_cost_that_one_seed_lacks_fails_the_gate(missing: str, changes: dict[str, str]) -> None:
+    runs = [fake_run("krum", "alie", 0.9, seed=seed) for seed in (0, 1)]
+    for name, f in (("mean", 0), ("krum", 2)):
+        runs += [fake_run(name, "none", 0.9, f=f, seed=0)]
+        lacking = name == missing
+        runs += [fake_run(name, "none", None if lacking else 0.9, f=f, seed=1, **(changes if lacking else {}))]
+    outcome = Gate.parse("clean.cost <= 1").check(worst_cases([Case(split="iid", f=2, defence="krum")], runs))
+    assert (outcome.passed, outcome.measured) == (False, None)
+
+
+def test_a_backdoor_that_one_case_lacks_fails_the_gate() -> None:
+    cases = [Case(split=split, f=2, defence="krum") for split in ("iid", "by-label")]
+    runs = [fake_run("krum", "badnets", 0.9, backdoor=0.0), fake_run("krum", "alie", 0.9, split="by-label")]
+    outcome = Gate.parse("backdoor.success <= 1").check(worst_cases(cases, runs))
+    assert (outcome.passed, outcome.measured) == (False, None) and "in 1 of the cases" in outcome.text
+
+
 def test_another_metric_than_accuracy_fails_the_accuracy_gate() -> None:
     runs = [fake_run("krum", "alie", 0.9, metric="auc")]
     outcome = Gate.parse("worst.accuracy >= 0.5").check(worst_cases([Case(split="iid", f=2, defence="krum")], runs))

@@ -1,14 +1,17 @@
 """A sweep on disk: what was written comes back, and what was changed since is noticed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hedgerow import Job, Scenario
+from hedgerow.aggregation import register_rule, registry
 from hedgerow.errors import Exhausted, Misconfigured, Tampered
 from hedgerow.simulations.sweeps.folder import SweepFolder, list_sweeps
+from hedgerow.simulations.sweeps.record import definition_digest
 
 
 @pytest.fixture
@@ -93,3 +96,25 @@ def test_a_sweep_is_held_by_one_process(written: SweepFolder) -> None:
     assert caught.value.code == "E506"
     with written.lock():
         pass
+
+
+def test_a_setting_that_came_after_the_sweep_does_not_look_like_a_change_of_it(written: SweepFolder) -> None:
+    file = written.path / "sweep.json"
+    older = json.loads(file.read_bytes())
+    del older["scenario"]["seed"], older["digest"]
+    definition = {key: value for key, value in older.items() if key not in ("schema_version", "sweep")}
+    file.write_text(json.dumps({**older, "digest": definition_digest("sweep", definition)}))
+    assert SweepFolder.open(written.path).scenario.seed == Scenario().seed
+
+
+def test_a_rule_of_ones_own_is_read_back_without_the_task_that_registers_it(
+    tmp_path: Path, written: SweepFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_rules", own := dict(registry._rules))
+    monkeypatch.setattr(registry, "RULES", own)
+    monkeypatch.setattr(registry, "_owners", {})
+    register_rule("only-here")(lambda rows, f: rows[0])
+    mine = replace(written, grid={"aggregate.rule": ("median", "only-here")}).write(tmp_path, "mine")
+    del own["only-here"]
+    assert SweepFolder.open(mine.path) == mine
+    assert {each.name for each in list_sweeps(tmp_path)} == {written.name, "mine"}
