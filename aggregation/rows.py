@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.table import Block, InMemory, Layered, Layers, Passes, Table, as_array
+from hedgerow.aggregation.table import Block, InMemory, Layered, Layers, Passes, Table, as_array, span_width
 from hedgerow.aggregation.threads import in_order
 from hedgerow.errors import Misconfigured
 
@@ -158,6 +158,15 @@ def lengths(table: Table) -> Lengths:
     """Lengths to about seven digits, NaN or Inf where a row holds one or its square is no float64. O(nd), one pass."""
     n, d = table.shape
     squares, finite = np.zeros(n), np.ones(n, np.bool_)
+    rows, width = table.whole(), span_width(n, d)
+    if rows is not None and width < min(d, _WIDEST):  # long runs of memory, in the sums of the spans
+        starts = range(0, n, max((1 << 21) // d, 1))
+        blocks = [slice(start, start + starts.step) for start in starts]
+        for block, (more, real) in zip(
+            blocks, in_order(lambda block: _squares(rows[block], width), blocks, numbers=n * d), strict=True
+        ):
+            squares[block], finite[block] = more, real
+        return Lengths(np.sqrt(squares), finite)
     for more, real in in_order(_squares, (block for _, block in table.spans()), numbers=n * d):
         squares += more
         finite &= real
@@ -169,16 +178,16 @@ def row_norms(rows: npt.NDArray[np.floating]) -> Floats:
     return lengths(InMemory(rows)).norms
 
 
-def _squares(rows: Block) -> tuple[Floats, npt.NDArray[np.bool_]]:
+def _squares(rows: Block, width: int = _WIDEST) -> tuple[Floats, npt.NDArray[np.bool_]]:
     if not isinstance(rows, np.ndarray):
         from hedgerow.aggregation import device
 
         return device.squares(rows)
     squares, finite = np.zeros(len(rows)), np.ones(len(rows), np.bool_)
     with np.errstate(over="ignore", invalid="ignore"):
-        whole = rows.shape[1] // _WIDEST * _WIDEST
+        whole = rows.shape[1] // width * width
         # In one call, so that threads seldom wait for Python.
-        pieces = rows[:, :whole].reshape(len(rows), whole // _WIDEST, _WIDEST)
+        pieces = rows[:, :whole].reshape(len(rows), whole // width, width)
         for piece in np.vecdot(pieces, pieces).T:
             squares += piece
         if whole < rows.shape[1]:

@@ -65,6 +65,10 @@ class Table(ABC):
     def take(self, rows: npt.NDArray[np.intp]) -> "Table":
         """Those rows alone, in that order, not copied before they are read."""
 
+    def whole(self) -> npt.NDArray[np.floating] | None:
+        """All rows as one array whose rows are each in one piece of memory, if that is what the table is."""
+        return None
+
     def row(self, index: int) -> npt.NDArray[np.floating]:
         """A copy of one row `(d,)`."""
         found = np.empty(self.shape[1], self.dtype)
@@ -101,6 +105,10 @@ class InMemory(Table):
 
     def take(self, rows: npt.NDArray[np.intp]) -> "InMemory":
         return InMemory(self._array, rows if self._rows is None else self._rows[rows])
+
+    def whole(self) -> npt.NDArray[np.floating] | None:
+        plain = self._rows is None and self._array.flags.c_contiguous
+        return self._array if plain else None
 
     def row(self, index: int) -> npt.NDArray[np.floating]:
         return cast("npt.NDArray[np.floating]", self._array[index if self._rows is None else self._rows[index]].copy())

@@ -52,8 +52,8 @@ def at_most(threads: int) -> Iterator[None]:
 def allowed() -> int:
     """Threads that a rule may use: the process's cores, or fewer where a caller or the environment says so.
 
-    The least of `at_most`, `OMP_NUM_THREADS`, torch's own number if torch is loaded, and the cores that the process may
-    run on. One inside a thread that is itself at work for a rule.
+    The least of `OMP_NUM_THREADS`, the cores that the process may run on, and what `at_most` says; where nobody said,
+    torch's own number if torch is loaded. One inside a thread that is itself at work for a rule.
     """
     if busy():
         return 1
@@ -62,10 +62,10 @@ def allowed() -> int:
     if told.isdecimal() and int(told) > 0:
         limits.append(int(told))
     here = _limit.get()
+    torch = sys.modules.get("torch")
     if here is not None:
         limits.append(here)
-    torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "get_num_threads"):
+    elif torch is not None and hasattr(torch, "get_num_threads"):
         limits.append(torch.get_num_threads())
     return min(limits)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from hedgerow.aggregation.threads import at_most
 from hedgerow.errors import CODES, Exhausted, HedgerowError
 from hedgerow.privacy import SimulatedRandomness
 from hedgerow.run import Run
@@ -162,10 +163,13 @@ class _Rounds:
 
         def step(current: GlobalState) -> Closed:
             start = time.perf_counter()
-            admitted = admit_rows(rows, replies, rejections)
-            admitting = time.perf_counter() - start
             rng, reference = self._run.draw(number).spawn(1)[0], self._run.reference(number, current.model)
-            return close_admitted(self._job, current, admitted, admitting=admitting, rng=rng, reference=reference)
+            with at_most(
+                self._trainer.workers
+            ):  # the sites' threads are idle now, and a rule's bits do not depend on it
+                admitted = admit_rows(rows, replies, rejections)
+                admitting = time.perf_counter() - start
+                return close_admitted(self._job, current, admitted, admitting=admitting, rng=rng, reference=reference)
 
         closed = self._coordinator.close(
             number,
