@@ -164,9 +164,8 @@ class _Rounds:
         def step(current: GlobalState) -> Closed:
             start = time.perf_counter()
             rng, reference = self._run.draw(number).spawn(1)[0], self._run.reference(number, current.model)
-            with at_most(
-                self._trainer.workers
-            ):  # the sites' threads are idle now, and a rule's bits do not depend on it
+            # The sites' threads are idle now, and a rule's bits do not depend on how many there are.
+            with at_most(self._trainer.workers):
                 admitted = admit_rows(rows, replies, rejections)
                 admitting = time.perf_counter() - start
                 return close_admitted(self._job, current, admitted, admitting=admitting, rng=rng, reference=reference)
