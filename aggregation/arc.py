@@ -39,12 +39,6 @@ class ARC(Before):
     def promises(self) -> frozenset[Promise]:
         return DISTANCES - {Promise.SHIFT}
 
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
-
     def mix(self, geometry: Geometry, given: Given) -> Mixed:
         norms = geometry.norms()
         factors = clip_factors(norms, arc_limit(norms, given))

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.order_statistics import Ranks, middle_ranks, sum_of_ranks
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import CoordinateRule, Judged
 
 __all__ = ["MeaMed", "Phocas", "mean_around"]
@@ -31,12 +31,6 @@ class MeaMed(CoordinateRule):
 
     f: int | float
 
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
-
     def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
         n = len(rows)
         return _around(rows, (n - 1) // 2, n // 2 + 1, n - given.f, judge)
@@ -54,12 +48,6 @@ class Phocas(CoordinateRule):
     least_share: ClassVar[float] = 0.5
 
     f: int | float
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def block(self, rows: npt.NDArray[np.floating], given: Given, *, judge: bool) -> Judged:
         n = len(rows)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.promises import DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import GramRule, Weighed
 from hedgerow.errors import Misconfigured
 
@@ -35,9 +35,6 @@ class Mean(GramRule):
     @property
     def promises(self) -> frozenset[Promise]:
         return DISTANCES - {Promise.SAFE}
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
 
     def needs(self, f: int) -> int:
         return f + 1

@@ -48,9 +48,6 @@ class Bucketing(Before):
     def wants(self) -> frozenset[Want]:
         return frozenset({"rng"})
 
-    def byzantine(self, n: int) -> None:
-        return None
-
     def needs(self, f: int) -> int:
         return 1
 

@@ -10,7 +10,7 @@ from hedgerow.aggregation.around import mean_around
 from hedgerow.aggregation.given import Given, View
 from hedgerow.aggregation.order_statistics import middle_ranks
 from hedgerow.aggregation.promises import COORDINATES, Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.aggregation.selection import Neighbours, krum_scores
 from hedgerow.aggregation.table import Block, as_array
@@ -57,9 +57,6 @@ class Bulyan(Defence):
     @property
     def promises(self) -> frozenset[Promise]:
         return COORDINATES
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
 
     def needs(self, f: int) -> int:
         return 4 * f + (3 if self.strict else 1)

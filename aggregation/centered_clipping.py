@@ -8,7 +8,7 @@ import numpy as np
 from hedgerow.aggregation.given import Given, View
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.promises import DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.aggregation.table import as_array
 from hedgerow.errors import Misconfigured
@@ -50,12 +50,6 @@ class CenteredClipping(Defence):
     def promises(self) -> frozenset[Promise]:
         tied = DISTANCES - {Promise.SHIFT}
         return tied if self.tau is None else tied - {Promise.SCALE}
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def judge(self, view: View, given: Given) -> Opinion:
         n, d = view.shape

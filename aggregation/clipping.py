@@ -45,9 +45,6 @@ class ClipNorms(Before):
         tied = DISTANCES - {Promise.SHIFT}
         return tied if self.tau is None else tied - {Promise.SCALE}
 
-    def byzantine(self, n: int) -> None:
-        return None
-
     def needs(self, f: int) -> int:
         return 1
 

@@ -62,12 +62,6 @@ class TrimmedMean(CoordinateRule):
 
     f: int | float
 
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
-
     def kappa(self, n: int) -> float | None:
         least = least_kappa(count(self.f, n), n)
         return None if least is None else 6 * least * (1 + least)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.passes import draws
 from hedgerow.aggregation.promises import COORDINATES, Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Misconfigured
 
@@ -62,9 +62,6 @@ class DnC(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset({"rng"})
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
 
     def needs(self, f: int) -> int:
         return max(2 * f, self._dropped(f)) + 1

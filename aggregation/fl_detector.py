@@ -10,7 +10,7 @@ from hedgerow.aggregation.curvature import curvature
 from hedgerow.aggregation.given import Given, State, View, Want
 from hedgerow.aggregation.passes import noisy_sum
 from hedgerow.aggregation.promises import DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats, columns, count
+from hedgerow.aggregation.rows import Floats, columns
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.aggregation.site_memory import as_state, remembered
 from hedgerow.aggregation.two_groups import odd_ones_out
@@ -70,9 +70,6 @@ class FLDetector(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset({"sites"})
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
 
     def needs(self, f: int) -> int:
         return f + 1

@@ -14,7 +14,7 @@ from hedgerow.aggregation.cosine import cosines
 from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.passes import draws, lengths, noisy_sum
 from hedgerow.aggregation.promises import Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Misconfigured
 
@@ -64,12 +64,6 @@ class Flame(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset() if self.epsilon is None else frozenset({"rng"})
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def judge(self, view: View, given: Given) -> Opinion:
         apart = 1.0 - cosines(view.geometry)

@@ -7,7 +7,7 @@ import numpy as np
 
 from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.promises import Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Misconfigured
 
@@ -47,9 +47,6 @@ class FLTrust(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset({"reference"})
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
 
     def needs(self, f: int) -> int:
         return f + 1

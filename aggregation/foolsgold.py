@@ -10,7 +10,7 @@ from hedgerow.aggregation.cosine import cosines
 from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.gram import measure
 from hedgerow.aggregation.promises import DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.aggregation.site_memory import as_state, remembered
 from hedgerow.errors import Misconfigured
@@ -54,9 +54,6 @@ class FoolsGold(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset({"sites"})
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
 
     def needs(self, f: int) -> int:
         return f + 1

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from hedgerow.aggregation.kappa import least_kappa
-from hedgerow.aggregation.rows import count
 from hedgerow.aggregation.rule import Rule
 
 __all__ = ["MajorityRule"]
@@ -18,12 +17,6 @@ class MajorityRule(Rule):
     """
 
     f: int | float | None = None
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def kappa(self, n: int) -> float | None:
         f = self.byzantine(n)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.mass import hostile_mass, uneven
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import GramRule, Weighed
 from hedgerow.aggregation.vertex_cover import bitsets, coverable, members
 
@@ -41,12 +41,6 @@ class MDA(GramRule):
     weighted: ClassVar[bool] = True
 
     f: int | float
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
         distances = _settled(geometry)

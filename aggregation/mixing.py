@@ -35,12 +35,6 @@ class NNM(Before):
 
     f: int | float
 
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
-
     def mix(self, geometry: Geometry, given: Given) -> Mixed:
         mixing = neighbourhoods(geometry.squared_distances(), given)
         weights = uneven(given)

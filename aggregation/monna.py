@@ -9,7 +9,6 @@ from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.mixing import neighbourhoods
 from hedgerow.aggregation.promises import DISTANCES, Promise
-from hedgerow.aggregation.rows import count
 from hedgerow.aggregation.rule import GramRule, Weighed
 from hedgerow.errors import Exhausted, Misconfigured
 
@@ -46,9 +45,6 @@ class MoNNA(GramRule):
     @property
     def promises(self) -> frozenset[Promise]:
         return DISTANCES - {Promise.ORDER}
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
 
     def needs(self, f: int) -> int:
         return max(2 * f + 1, self.pivot + 1)

@@ -9,7 +9,6 @@ from hedgerow.aggregation.clipping import clip_factors
 from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.passes import draws, lengths, noisy_sum
 from hedgerow.aggregation.promises import Promise
-from hedgerow.aggregation.rows import count
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Misconfigured
 
@@ -60,9 +59,6 @@ class NormBound(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset({"rng"}) if self.noise_multiplier > 0 else frozenset()
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
 
     def needs(self, f: int) -> int:
         return f + 1

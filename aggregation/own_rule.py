@@ -11,7 +11,6 @@ import numpy.typing as npt
 from hedgerow.aggregation.given import Given, View
 from hedgerow.aggregation.promises import Promise
 from hedgerow.aggregation.registry import add_rule, recall
-from hedgerow.aggregation.rows import count
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Exhausted, Misconfigured
 
@@ -42,9 +41,6 @@ class OwnRule(Defence):
     @property
     def promises(self) -> frozenset[Promise]:
         return self.kept
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
 
     def needs(self, f: int) -> int:
         return max(self.fewest(f), f + 1)

@@ -8,7 +8,7 @@ import numpy as np
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.promises import DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Before, Mixed
 from hedgerow.errors import Misconfigured
 
@@ -47,12 +47,6 @@ class RejectLong(Before):
     @property
     def promises(self) -> frozenset[Promise]:
         return DISTANCES - {Promise.SHIFT}
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def mix(self, geometry: Geometry, given: Given) -> Mixed:
         norms = geometry.norms()

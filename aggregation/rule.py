@@ -12,7 +12,7 @@ from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.opinion import Judged, Mixed, Opinion, Weighed
 from hedgerow.aggregation.promises import COORDINATES, DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats
+from hedgerow.aggregation.rows import Floats, count
 
 __all__ = [
     "Before",
@@ -51,13 +51,14 @@ class Step(ABC):
         """What `aggregate` must be given beside the rows, or the step raises E105. See `wanted` for a whole rule."""
         return frozenset()
 
-    @abstractmethod
     def byzantine(self, n: int) -> int | None:
-        """How many of `n` rows may be hostile, or None if the step was not told."""
+        """How many of `n` rows may be hostile: the step's own `f`, or None if it has none or was not told."""
+        told: int | float | None = getattr(self, "f", None)
+        return None if told is None else count(told, n)
 
-    @abstractmethod
     def needs(self, f: int) -> int:
-        """The fewest rows with which the step withstands `f` hostile ones."""
+        """The fewest rows with which the step withstands `f` hostile ones: more honest than hostile ones."""
+        return 2 * f + 1
 
     def rows(self, n: int) -> int:
         """How many rows come out of it where `n` go in."""

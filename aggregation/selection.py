@@ -50,9 +50,6 @@ class Krum(GramRule):
     def __post_init__(self) -> None:
         _known(self.neighbours)
 
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
     def needs(self, f: int) -> int:
         return 2 * f + (3 if self.strict else 1)
 
@@ -95,9 +92,6 @@ class MultiKrum(GramRule):
         _known(self.neighbours)
         if self.m is not None and self.m < 1:
             raise Misconfigured("E103", f"m must be at least 1, not {self.m}")
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
 
     def needs(self, f: int) -> int:
         return max(2 * f + (3 if self.strict else 1), f + (self.m or 1))

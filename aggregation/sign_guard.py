@@ -9,7 +9,7 @@ import numpy.typing as npt
 from hedgerow.aggregation.given import Given, View, Want
 from hedgerow.aggregation.passes import draws
 from hedgerow.aggregation.promises import Promise
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import Defence, Opinion
 from hedgerow.errors import Misconfigured
 
@@ -63,12 +63,6 @@ class SignGuard(Defence):
     @property
     def wants(self) -> frozenset[Want]:
         return frozenset({"rng"}) if self.fraction < 1 else frozenset()
-
-    def byzantine(self, n: int) -> int | None:
-        return None if self.f is None else count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def judge(self, view: View, given: Given) -> Opinion:
         n, d = view.shape

@@ -7,7 +7,7 @@ import numpy as np
 
 from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.gram import Geometry
-from hedgerow.aggregation.rows import Floats, count
+from hedgerow.aggregation.rows import Floats
 from hedgerow.aggregation.rule import GramRule, Weighed
 
 __all__ = ["Spectral", "filtered_shares"]
@@ -38,12 +38,6 @@ class Spectral(GramRule):
     least_share: ClassVar[float] = 0.1
 
     f: int | float
-
-    def byzantine(self, n: int) -> int:
-        return count(self.f, n)
-
-    def needs(self, f: int) -> int:
-        return 2 * f + 1
 
     def weigh(self, geometry: Geometry, given: Given) -> Weighed:
         left = filtered_shares(geometry.gram(), given.f)
