@@ -14,11 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from hedgerow.check import check_job
 from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.eventlog import EventLog
 from hedgerow.events import DataDescribed, Listener, RunResumed
-from hedgerow.findings import refuse_errors
 from hedgerow.interrupts import interrupts_wait
 from hedgerow.job import Job
 from hedgerow.report import write_report
@@ -29,16 +27,15 @@ from hedgerow.scenario import Scenario
 from hedgerow.server.framing import last_event, run_started
 from hedgerow.server.ongoing import OngoingRun
 from hedgerow.simulations.attacks import attacker_indices
-from hedgerow.simulations.attacks.reaching import refuse_impossible
 from hedgerow.simulations.cohort.device import device_of
 from hedgerow.simulations.cohort.rounds import cohort_rounds
-from hedgerow.simulations.conditions import Conditions, need_clock
 from hedgerow.simulations.fitting import refuse_misfit
 from hedgerow.simulations.leakage import measure_leakage, tell_leakage
 from hedgerow.simulations.rounds import in_process_rounds, ray_rounds
-from hedgerow.simulations.sites import prepare, project_place
+from hedgerow.simulations.sites import prepare
 from hedgerow.simulations.splittask import SplitTask
 from hedgerow.simulations.stage import Stage, one_thread
+from hedgerow.simulations.starting import prepare_to_start
 from hedgerow.task import Site, Task
 
 __all__ = ["ENGINES", "engine_of", "resume", "simulate"]
@@ -142,16 +139,18 @@ def simulate(
     """
     engine = engine_of(engine)
     need_jinja2()  # asked for before the rounds, not after them
-    task, scenario, sites = prepare(task, Scenario() if scenario is None else scenario)
-    need_clock(scenario, engine)
     _refuse_unused(engine, workers=workers, memory=memory, address=address, device=device)
     device_of(device)  # one that is not there is refused before anything is written
-    if engine == "cohort":  # a trace that cannot be read is refused before anything is written
-        Conditions.of(scenario, len(sites), names=[site.name for site in sites], folder=project_place(project))
-    refuse_errors(check_job(job, task, sites))
-    refuse_impossible(task, scenario, engine=engine)
-    if engine == "cohort":
-        refuse_misfit(job, task, sites, seed=scenario.seed, workers=workers, memory=memory, device=device)
+    task, scenario, sites = prepare_to_start(
+        job,
+        task,
+        Scenario() if scenario is None else scenario,
+        engine=engine,
+        project=project,
+        workers=workers,
+        memory=memory,
+        device=device,
+    )
     folder = RunFolder.create(
         Path(runs),
         job=job,

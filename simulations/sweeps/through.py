@@ -8,15 +8,10 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from hedgerow.check import check_job
 from hedgerow.errors import HedgerowError, Tampered
-from hedgerow.findings import refuse_errors
 from hedgerow.runs import RunFolder
-from hedgerow.simulations.attacks.reaching import refuse_impossible
-from hedgerow.simulations.conditions import Conditions, need_clock
 from hedgerow.simulations.engine import engine_of, resume, simulate
-from hedgerow.simulations.fitting import refuse_misfit
-from hedgerow.simulations.sites import prepare, project_place
+from hedgerow.simulations.starting import prepare_to_start
 from hedgerow.simulations.sweeps.batch import Batch, Means, Step, read_cell, started
 from hedgerow.simulations.sweeps.cells import Cell, in_cell
 from hedgerow.task import Task
@@ -60,17 +55,19 @@ def refuse_unusable(batch: Batch, chosen: Iterable[Cell], task: Task, means: Mea
     Raises:
         Misconfigured: with the cell as the place.
     """
-    engine, place = engine_of(batch.engine), project_place(batch.project)
+    engine = engine_of(batch.engine)
     for cell in chosen:
         try:
-            need_clock(cell.scenario, engine)
-            prepared, scenario, sites = prepare(task, cell.scenario)
-            refuse_impossible(prepared, scenario, engine=engine)
-            if engine == "cohort":
-                Conditions.of(scenario, len(sites), names=[site.name for site in sites], folder=place)
-            refuse_errors(check_job(cell.job, prepared, sites))
-            if engine == "cohort" and cell.seed == seed:  # with another seed it fits just as well
-                refuse_misfit(cell.job, prepared, sites, seed=cell.seed, workers=means.workers, memory=means.memory)
+            prepare_to_start(
+                cell.job,
+                task,
+                cell.scenario,
+                engine=engine,
+                project=batch.project,
+                workers=means.workers,
+                memory=means.memory,
+                fitting=cell.seed == seed,  # with another seed it fits just as well
+            )
         except HedgerowError as error:
             raise in_cell(error, cell.words) from None
 
