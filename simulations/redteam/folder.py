@@ -10,37 +10,35 @@ runs/2026-11-24-103000-digits-attack/
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from hedgerow.errors import Misconfigured, Tampered
-from hedgerow.folders import held
 from hedgerow.job import Job
 from hedgerow.report.redteamrows import Case
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.redteam.cells import cases_of, cells_of
 from hedgerow.simulations.redteam.defences import Defence, rule_of
 from hedgerow.simulations.redteam.gate import Gate
+from hedgerow.simulations.sweeps.batchfolder import BatchFolder, list_batches
 from hedgerow.simulations.sweeps.cells import Cell
-from hedgerow.simulations.sweeps.record import definition_digest, open_record, recall_rules, write_record
+from hedgerow.simulations.sweeps.record import recall_rules
 
 __all__ = ["RedTeamFolder", "list_red_teams"]
 
-WHAT = "red team"
-FILE = "redteam.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RedTeamFolder:
+class RedTeamFolder(BatchFolder):
     """A red team's folder and what `redteam.json` says about it; `cells` follow from that, and from nothing else.
 
     The first of `defences` is the job's own. `sites` says how many each split has. `recommends` whether the defence to
     take was asked for.
     """
+
+    what: ClassVar[str] = "red team"
+    file: ClassVar[str] = "redteam.json"
+    suffix: ClassVar[str] = "-attack"
 
     path: Path
     job: Job
@@ -72,62 +70,22 @@ class RedTeamFolder:
         )
         object.__setattr__(self, "cells", cells)
 
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    def digest(self) -> str:
-        """SHA-256 over the canonical form of everything but the folder's place."""
-        return definition_digest(WHAT, self._definition())
-
-    def run_path(self, cell: Cell) -> Path:
-        """Where the run of a cell is, or will be."""
-        return self.path / "cells" / cell.name
-
-    def write(self, parent: Path, name: str | None = None) -> RedTeamFolder:
-        """Make the folder below `parent`, named by time and task unless `name` is given; returns it at its place.
-
-        Raises:
-            Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
-                folder's name.
-        """
-        path = write_record(parent, FILE, self._definition(), what=WHAT, name=name, task=self.task, suffix="-attack")
-        return replace(self, path=path)
-
     @classmethod
-    def open(cls, path: Path) -> RedTeamFolder:
-        """An existing red team.
-
-        Raises:
-            Misconfigured: E112 no such red team, E113 not one, or one of another version. Tampered: E401 if what it
-                consists of was changed.
-        """
-
-        def build(record: Mapping[str, Any]) -> RedTeamFolder:
-            recall_rules([record["job"]["aggregate.rule"], *map(rule_of, record["defences"])], record.get("needs", {}))
-            return cls(
-                path=path,
-                job=Job.from_flat(record["job"]),
-                scenario=Scenario.from_flat(record["scenario"]),
-                attacks=tuple(map(str, record["attacks"])),
-                defences=tuple(map(Defence.parse, record["defences"])),
-                f=tuple(map(int, record["f"])),
-                sites={str(split): int(count) for split, count in record["sites"]},
-                seeds=record["seeds"],
-                gates=tuple(map(Gate.parse, record["gates"])),
-                recommends=bool(record["recommends"]),
-                **{key: str(record[key]) for key in ("engine", "task", "project", "command")},
-            )
-
-        return open_record(path, FILE, what=WHAT, build=build)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the red team: a second process that wants it gets an error at once. A crash releases it.
-
-        Raises:
-            Exhausted: E506.
-        """
-        return held(self.path, what=WHAT)
+    def _built(cls, path: Path, record: Mapping[str, Any]) -> RedTeamFolder:
+        recall_rules([record["job"]["aggregate.rule"], *map(rule_of, record["defences"])], record.get("needs", {}))
+        return cls(
+            path=path,
+            job=Job.from_flat(record["job"]),
+            scenario=Scenario.from_flat(record["scenario"]),
+            attacks=tuple(map(str, record["attacks"])),
+            defences=tuple(map(Defence.parse, record["defences"])),
+            f=tuple(map(int, record["f"])),
+            sites={str(split): int(count) for split, count in record["sites"]},
+            seeds=record["seeds"],
+            gates=tuple(map(Gate.parse, record["gates"])),
+            recommends=bool(record["recommends"]),
+            **{key: str(record[key]) for key in ("engine", "task", "project", "command")},
+        )
 
     def _definition(self) -> dict[str, Any]:
         from hedgerow.aggregation.registry import is_own, minimum_rows
@@ -154,8 +112,4 @@ class RedTeamFolder:
 
 def list_red_teams(parent: Path) -> list[RedTeamFolder]:
     """The red teams in a folder, oldest first; other folders are passed over."""
-    found = []
-    for path in sorted(parent.glob(f"*/{FILE}")):
-        with contextlib.suppress(Misconfigured, Tampered):
-            found.append(RedTeamFolder.open(path.parent))
-    return found
+    return list_batches(parent, RedTeamFolder)

@@ -3,37 +3,24 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 
 from hedgerow.errors import HedgerowError
 from hedgerow.report.redteamadvice import Candidate, Recommendation, recommend
 from hedgerow.report.redteamrows import NOBODY, Judged, RedTeamSummary, WorstCase, pair_of, worst_cases
 from hedgerow.report.sweeprows import SweepRun
-from hedgerow.run import Run
 from hedgerow.simulations.redteam.battery import adversary, what_it_does
 from hedgerow.simulations.redteam.defences import asked_in_a_round
 from hedgerow.simulations.redteam.folder import RedTeamFolder
-from hedgerow.simulations.sweeps.batch import read_cell
+from hedgerow.simulations.sweeps.found import BatchResult
 
 __all__ = ["RedTeam"]
 
 
-class RedTeam:
+class RedTeam(BatchResult[RedTeamFolder]):
     """What a red team has found so far. In a notebook it shows its report."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.folder = RedTeamFolder.open(self.path)
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @functools.cached_property
-    def outcomes(self) -> tuple[SweepRun, ...]:
-        """What became of each run, in the order in which they run."""
-        return tuple(read_cell(self.folder, cell) for cell in self.folder.cells)
+    folder_kind = RedTeamFolder
 
     @functools.cached_property
     def cases(self) -> tuple[WorstCase, ...]:
@@ -46,26 +33,9 @@ class RedTeam:
         return tuple(case for case in self.cases if case.case.defence == self.folder.defences[0].name)
 
     @property
-    def runs(self) -> Mapping[str, Run]:
-        """The runs that were started, by name."""
-        paths = (self.folder.run_path(cell) for cell in self.folder.cells)
-        return {path.name: Run(path) for path in paths if (path / "job.json").exists()}
-
-    @property
-    def done(self) -> int:
-        """How many runs were trained to their end."""
-        return sum(run.done for run in self.outcomes)
-
-    @property
     def failed(self) -> tuple[SweepRun, ...]:
         """The runs that stopped with an error."""
         return tuple(run for run in self.outcomes if run.status in ("failed", "damaged"))
-
-    @property
-    def status(self) -> str:
-        """`finished` (every run), `failed` (every run was tried, and some stopped with an error) or `unfinished`."""
-        tried = all(run.done or run.status in ("failed", "damaged") for run in self.outcomes)
-        return "unfinished" if not tried else "failed" if self.failed else "finished"
 
     @functools.cached_property
     def gates(self) -> tuple[Judged, ...]:
@@ -99,10 +69,6 @@ class RedTeam:
         `backdoor` success, `seconds` a run, how many runs were `lost` or `broken`, and why it was not run (`unfit`)."""
         return [_worst_record(case) for case in self.cases]
 
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
-
     def draw(self) -> Path:
         """Draw the report again from the runs' events; returns the page's path.
 
@@ -128,13 +94,6 @@ class RedTeam:
         total = len(self.outcomes)
         lines = [f"<RedTeam {self.name}: {self.status}, {self.done} of {total} runs>"]
         return "\n".join([*lines, *(f"  {_line(case)}" for case in self.cases)])
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        page = self.report.read_text(encoding="utf-8") if self.report.exists() else escape(repr(self))
-        size = 'width="100%" height="720"'
-        return f'<iframe srcdoc="{escape(page)}" {size} title="Report of {escape(self.name)}"></iframe>'
 
     @property
     def _metric(self) -> str:
@@ -193,7 +152,7 @@ class RedTeam:
         return RedTeamSummary(
             name=self.name,
             task=folder.task,
-            engine=", ".join(sorted({run.engine for run in self.outcomes if run.engine})) or folder.engine,
+            engine=self.engine,
             status=self.status,
             command=folder.command,
             digest=folder.digest(),
@@ -206,7 +165,7 @@ class RedTeam:
             defences=tuple(defence.name for defence in folder.defences),
             f=folder.f,
             splits=tuple(folder.sites),
-            seeds=tuple(folder.scenario.seed + k for k in range(folder.seeds)),
+            seeds=self.seeds,
             runs=self.outcomes,
             cases=self.cases,
             gates=self.gates if self.status != "unfinished" else (),

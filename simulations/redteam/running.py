@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from hedgerow.check import holds_out
 from hedgerow.errors import Misconfigured
 from hedgerow.events import Listener
 from hedgerow.job import Job
@@ -103,7 +104,7 @@ def attack(
     refuse_unusable(planned, _distinct(planned.cells), task, means, seed=given.seed)
     folder = planned.write(Path(runs), name)
     with folder.lock():
-        return _through(folder, task, means, told, run_command)
+        return run_through(folder, task, means, result=RedTeam, told=told, run_command=run_command)
 
 
 def resume_attack(
@@ -129,21 +130,7 @@ def resume_attack(
         refuse_other_runs(folder)
         left = [cell for cell in folder.cells if not started(folder, cell)]
         refuse_unusable(folder, _distinct(left), task, means, seed=folder.scenario.seed)
-        return _through(folder, task, means, told, run_command)
-
-
-def _through(
-    folder: RedTeamFolder,
-    task: Task,
-    means: Means,
-    told: Callable[[Step[RedTeamFolder]], None],
-    run_command: Callable[[Cell], str],
-) -> RedTeam:
-    def draw() -> Path:
-        return RedTeam(folder.path).draw()
-
-    run_through(folder, task, means, draw=draw, told=told, run_command=run_command)
-    return RedTeam(folder.path)
+        return run_through(folder, task, means, result=RedTeam, told=told, run_command=run_command)
 
 
 def _hostile(f: Iterable[int] | None, scenario: Scenario, job: Job) -> tuple[int, ...]:
@@ -191,17 +178,9 @@ def _refuse_unmeasured(job: Job, task: Task) -> None:
     if job.evaluate == "none":
         what = "a red team compares models, and evaluate = 'none' measures none"
         raise Misconfigured("E105", what, place="evaluate", hint=hint)
-    if job.evaluate == "server" and isinstance(task, Task) and not _holds_out(task):
+    if job.evaluate == "server" and isinstance(task, Task) and not holds_out(task):
         what = "a red team compares models, and the task holds no records out to judge them by"
         raise Misconfigured("E105", what, place="evaluate", hint=hint)
-
-
-def _holds_out(task: Task) -> bool:
-    try:
-        held_out = task.held_out()
-    except Exception:  # a user's own code: the check of the job says what it raised
-        return True
-    return held_out is not None and len(held_out) > 0
 
 
 def _refuse_impossible(planned: RedTeamFolder) -> None:

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from hedgerow.events import Listener
 from hedgerow.report.sweeprows import SweepRun, read_run
+from hedgerow.simulations.sweeps.batchfolder import BatchFolder
 from hedgerow.simulations.sweeps.cells import Cell
 
-__all__ = ["Batch", "Means", "Step", "no_command", "read_cell", "say_nothing", "started"]
+__all__ = ["Means", "Step", "no_command", "read_cell", "say_nothing", "started"]
 
 
-class Batch(Protocol):
-    """What runs are made of: a sweep's folder, or a red team's. All of it follows from one file in `path`."""
-
-    @property
-    def path(self) -> Path: ...
-
-    @property
-    def engine(self) -> str: ...
-
-    @property
-    def project(self) -> str: ...
-
-    @property
-    def cells(self) -> tuple[Cell, ...]: ...
-
-    def run_path(self, cell: Cell) -> Path:
-        """Where the run of a cell is, or will be."""
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the batch: a second process that wants it gets an error at once."""
-
-
-B = TypeVar("B", bound=Batch)
+B = TypeVar("B", bound=BatchFolder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +52,11 @@ def no_command(cell: Cell) -> str:
     return ""
 
 
-def read_cell(batch: Batch, cell: Cell) -> SweepRun:
+def read_cell(batch: BatchFolder, cell: Cell) -> SweepRun:
     """What became of one run of a batch."""
     return read_run(batch.run_path(cell), settings=cell.settings, seed=cell.seed)
 
 
-def started(batch: Batch, cell: Cell) -> bool:
+def started(batch: BatchFolder, cell: Cell) -> bool:
     """Whether a cell has a run, however far it came."""
     return (batch.run_path(cell) / "job.json").exists()

@@ -10,29 +10,27 @@ runs/2026-11-24-103000-digits-sweep/
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from hedgerow.errors import Misconfigured, Tampered
-from hedgerow.folders import held
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
+from hedgerow.simulations.sweeps.batchfolder import BatchFolder, list_batches
 from hedgerow.simulations.sweeps.cells import Cell, Grid, cells, checked_grid
-from hedgerow.simulations.sweeps.record import definition_digest, open_record, recall_rules, write_record
+from hedgerow.simulations.sweeps.record import recall_rules
 
 __all__ = ["SweepFolder", "list_sweeps"]
 
-WHAT = "sweep"
-FILE = "sweep.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SweepFolder:
+class SweepFolder(BatchFolder):
     """A sweep's folder and what `sweep.json` says about it; `cells` follow from that, and from nothing else."""
+
+    what: ClassVar[str] = "sweep"
+    file: ClassVar[str] = "sweep.json"
+    suffix: ClassVar[str] = "-sweep"
 
     path: Path
     job: Job
@@ -48,57 +46,17 @@ class SweepFolder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", cells(self.job, self.scenario, self.grid, self.seeds))
 
-    @property
-    def name(self) -> str:
-        return self.path.name
-
-    def digest(self) -> str:
-        """SHA-256 over the canonical form of everything but the folder's place."""
-        return definition_digest(WHAT, self._definition())
-
-    def run_path(self, cell: Cell) -> Path:
-        """Where the run of a cell is, or will be."""
-        return self.path / "cells" / cell.name
-
-    def write(self, parent: Path, name: str | None = None) -> SweepFolder:
-        """Make the folder below `parent`, named by time and task unless `name` is given; returns it at its place.
-
-        Raises:
-            Exhausted: E503, E504 if it cannot be written. Misconfigured: E115 if `name` exists, E103 if it is no
-                folder's name.
-        """
-        path = write_record(parent, FILE, self._definition(), what=WHAT, name=name, task=self.task, suffix="-sweep")
-        return replace(self, path=path)
-
     @classmethod
-    def open(cls, path: Path) -> SweepFolder:
-        """An existing sweep.
-
-        Raises:
-            Misconfigured: E112 no such sweep, E113 not a sweep, or one of another version. Tampered: E401 if what it
-                consists of was changed.
-        """
-
-        def build(record: Mapping[str, Any]) -> SweepFolder:
-            recall_rules([record["job"]["aggregate.rule"], *record["grid"].get("aggregate.rule", ())])
-            return cls(
-                path=path,
-                job=Job.from_flat(record["job"]),
-                scenario=Scenario.from_flat(record["scenario"]),
-                grid=checked_grid(record["grid"]),
-                seeds=record["seeds"],
-                **{key: str(record[key]) for key in ("engine", "task", "project", "command")},
-            )
-
-        return open_record(path, FILE, what=WHAT, build=build)
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the sweep: a second process that wants it gets an error at once. A crash releases it.
-
-        Raises:
-            Exhausted: E506.
-        """
-        return held(self.path, what=WHAT)
+    def _built(cls, path: Path, record: Mapping[str, Any]) -> SweepFolder:
+        recall_rules([record["job"]["aggregate.rule"], *record["grid"].get("aggregate.rule", ())])
+        return cls(
+            path=path,
+            job=Job.from_flat(record["job"]),
+            scenario=Scenario.from_flat(record["scenario"]),
+            grid=checked_grid(record["grid"]),
+            seeds=record["seeds"],
+            **{key: str(record[key]) for key in ("engine", "task", "project", "command")},
+        )
 
     def _definition(self) -> dict[str, Any]:
         return {
@@ -116,8 +74,4 @@ class SweepFolder:
 
 def list_sweeps(parent: Path) -> list[SweepFolder]:
     """The sweeps in a folder, oldest first; other folders are passed over."""
-    found = []
-    for path in sorted(parent.glob(f"*/{FILE}")):
-        with contextlib.suppress(Misconfigured, Tampered):
-            found.append(SweepFolder.open(path.parent))
-    return found
+    return list_batches(parent, SweepFolder)

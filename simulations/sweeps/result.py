@@ -7,30 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hedgerow.report.sweeprows import SPENT, Spread, SweepRow, SweepRun, SweepSummary, sweep_rows
-from hedgerow.run import Run
 from hedgerow.settings import Scalar
-from hedgerow.simulations.sweeps.batch import read_cell
 from hedgerow.simulations.sweeps.cells import cell_words
 from hedgerow.simulations.sweeps.folder import SweepFolder
+from hedgerow.simulations.sweeps.found import BatchResult
 
 __all__ = ["Sweep"]
 
 
-class Sweep:
+class Sweep(BatchResult[SweepFolder]):
     """What a sweep has found so far. In a notebook it shows its report."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.folder = SweepFolder.open(self.path)
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
-
-    @functools.cached_property
-    def outcomes(self) -> tuple[SweepRun, ...]:
-        """What became of each run, in the order in which they run."""
-        return tuple(read_cell(self.folder, cell) for cell in self.folder.cells)
+    folder_kind = SweepFolder
 
     @functools.cached_property
     def rows(self) -> tuple[SweepRow, ...]:
@@ -38,27 +26,9 @@ class Sweep:
         return sweep_rows(self.outcomes)
 
     @property
-    def runs(self) -> Mapping[str, Run]:
-        """The runs that were started, by name."""
-        paths = (self.folder.run_path(cell) for cell in self.folder.cells)
-        return {path.name: Run(path) for path in paths if (path / "job.json").exists()}
-
-    @property
     def failed(self) -> tuple[SweepRun, ...]:
         """The runs that stopped with an error or did not pass their gate."""
         return tuple(run for run in self.outcomes if run.failed)
-
-    @property
-    def done(self) -> int:
-        """How many runs were trained to their end."""
-        return sum(run.done for run in self.outcomes)
-
-    @property
-    def status(self) -> str:
-        """`finished` (every run, and every gate passed), `failed` (every run was tried, and some failed), or
-        `unfinished`."""
-        tried = all(run.done or run.status in ("failed", "damaged") for run in self.outcomes)
-        return "unfinished" if not tried else "failed" if self.failed else "finished"
 
     @property
     def table(self) -> list[dict[str, object]]:
@@ -69,10 +39,6 @@ class Sweep:
         has the code of each seed that failed. What is not known is `None`.
         """
         return [_record(row) for row in self.rows]
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report.html"
 
     def draw(self) -> Path:
         """Draw the report again from the runs' events; returns the page's path.
@@ -86,7 +52,7 @@ class Sweep:
         summary = SweepSummary(
             name=self.name,
             task=folder.task,
-            engine=", ".join(sorted({run.engine for run in self.outcomes if run.engine})) or folder.engine,
+            engine=self.engine,
             status=self.status,
             command=folder.command,
             digest=folder.digest(),
@@ -94,7 +60,7 @@ class Sweep:
             job_digest=folder.job.digest(),
             scenario=folder.scenario.flat(),
             grid=folder.grid,
-            seeds=tuple(folder.scenario.seed + k for k in range(folder.seeds)),
+            seeds=self.seeds,
             rows=self.rows,
         )
         return write_sweep_report(self.path, summary)
@@ -103,13 +69,6 @@ class Sweep:
         total = len(self.outcomes)
         lines = [f"<Sweep {self.name}: {self.status}, {self.done} of {total} runs, {len(self.rows)} cells>"]
         return "\n".join([*lines, *(f"  {_line(row)}" for row in self.rows)])
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        page = self.report.read_text(encoding="utf-8") if self.report.exists() else escape(repr(self))
-        size = 'width="100%" height="720"'
-        return f'<iframe srcdoc="{escape(page)}" {size} title="Report of {escape(self.name)}"></iframe>'
 
 
 def _record(row: SweepRow) -> dict[str, object]:

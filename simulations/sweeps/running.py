@@ -78,7 +78,7 @@ def sweep(
     refuse_unusable(planned, planned.cells, task, means, seed=planned.scenario.seed)
     folder = planned.write(Path(runs), name)
     with folder.lock():
-        return _through(folder, task, means, told, run_command)
+        return run_through(folder, task, means, result=Sweep, told=told, run_command=run_command)
 
 
 def resume_sweep(
@@ -104,15 +104,4 @@ def resume_sweep(
         refuse_other_runs(folder)
         left = [cell for cell in folder.cells if not started(folder, cell)]
         refuse_unusable(folder, left, task, means, seed=folder.scenario.seed)
-        return _through(folder, task, means, told, run_command)
-
-
-def _through(
-    folder: SweepFolder,
-    task: Task,
-    means: Means,
-    told: Callable[[Step[SweepFolder]], None],
-    run_command: Callable[[Cell], str],
-) -> Sweep:
-    run_through(folder, task, means, draw=lambda: Sweep(folder.path).draw(), told=told, run_command=run_command)
-    return Sweep(folder.path)
+        return run_through(folder, task, means, result=Sweep, told=told, run_command=run_command)

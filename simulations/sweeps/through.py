@@ -6,21 +6,25 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from hedgerow.errors import HedgerowError, Tampered
 from hedgerow.runs import RunFolder
 from hedgerow.simulations.engine import engine_of, resume, simulate
 from hedgerow.simulations.starting import prepare_to_start
-from hedgerow.simulations.sweeps.batch import Batch, Means, Step, read_cell, started
+from hedgerow.simulations.sweeps.batch import Means, Step, read_cell, started
+from hedgerow.simulations.sweeps.batchfolder import BatchFolder
 from hedgerow.simulations.sweeps.cells import Cell, in_cell
+from hedgerow.simulations.sweeps.found import BatchResult
 from hedgerow.task import Task
 
 __all__ = ["refuse_other_runs", "refuse_unusable", "run_through"]
 
 OF_THE_MACHINE = frozenset({"E107", "E503", "E504", "E506"})  # the next run would fail alike: stop, and go on later
 
-B = TypeVar("B", bound=Batch)
+B = TypeVar("B", bound=BatchFolder)
+R = TypeVar("R", bound=BatchResult[Any])
 
 
 def run_through(
@@ -28,11 +32,11 @@ def run_through(
     task: Task,
     means: Means,
     *,
-    draw: Callable[[], object],
+    result: Callable[[Path], R],
     told: Callable[[Step[B]], None],
     run_command: Callable[[Cell], str],
-) -> None:
-    """Every run that is not finished; whatever happens, `draw` shows what was done."""
+) -> R:
+    """Every run that is not finished, and the `result`; whatever happens, its report shows what was done."""
     waiting = [cell for cell in batch.cells if not _finished(batch, cell, means)]
     done = len(batch.cells) - len(waiting)
     told(Step(folder=batch, done=done))
@@ -44,12 +48,14 @@ def run_through(
             run = read_cell(batch, cell)
             told(Step(folder=batch, done=done + k, cell=cell, run=run, error=failure, left=left))
     except BaseException:
-        _draw_anyway(draw)
+        _draw_anyway(lambda: result(batch.path).draw())
         raise
-    draw()
+    found = result(batch.path)
+    found.draw()
+    return found
 
 
-def refuse_unusable(batch: Batch, chosen: Iterable[Cell], task: Task, means: Means, *, seed: int) -> None:
+def refuse_unusable(batch: BatchFolder, chosen: Iterable[Cell], task: Task, means: Means, *, seed: int) -> None:
     """Everything that would keep a cell from starting, before the first one runs; `seed` is the batch's first one.
 
     Raises:
@@ -72,7 +78,7 @@ def refuse_unusable(batch: Batch, chosen: Iterable[Cell], task: Task, means: Mea
             raise in_cell(error, cell.words) from None
 
 
-def refuse_other_runs(batch: Batch) -> None:
+def refuse_other_runs(batch: BatchFolder) -> None:
     """A run that is not its cell's was put there, or the batch was changed.
 
     Raises:
@@ -92,7 +98,7 @@ def refuse_other_runs(batch: Batch) -> None:
 
 
 def _attempt(
-    batch: Batch, cell: Cell, task: Task, means: Means, run_command: Callable[[Cell], str]
+    batch: BatchFolder, cell: Cell, task: Task, means: Means, run_command: Callable[[Cell], str]
 ) -> Exception | None:
     """Start or resume one run; returns what it failed with, unless the next one would fail alike."""
     path = batch.run_path(cell)
@@ -139,6 +145,6 @@ def _draw_anyway(draw: Callable[[], object]) -> None:
         return
 
 
-def _finished(batch: Batch, cell: Cell, means: Means) -> bool:
+def _finished(batch: BatchFolder, cell: Cell, means: Means) -> bool:
     """Whether nothing is left to do; a run that was stopped before its report is resumed to draw it."""
     return read_cell(batch, cell).done and (means.bare or (batch.run_path(cell) / "report.html").exists())

@@ -18,7 +18,7 @@ from hedgerow.task import Site, Split, Task
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["check_job"]
+__all__ = ["check_job", "holds_out"]
 
 MANY = 3000  # updates whose comparison with each other is felt
 COMPARING = ("krum", "multi-krum", "bulyan", "mda", "monna", "geometric-median", "centered-clipping", "spectral")
@@ -139,7 +139,7 @@ def _gate(job: Job, task: Task) -> Iterator[Finding]:
     except HedgerowError as error:
         yield Finding.of(error)
         return
-    if not _holds_out(task):
+    if not holds_out(task):
         yield Finding(
             level="error",
             code="E105",
@@ -150,7 +150,7 @@ def _gate(job: Job, task: Task) -> Iterator[Finding]:
 
 
 def _evaluation(job: Job, task: Task) -> Iterator[Finding]:
-    if job.evaluate == "server" and not _holds_out(task):
+    if job.evaluate == "server" and not holds_out(task):
         yield Finding(
             level="warning",
             code="E105",
@@ -160,7 +160,8 @@ def _evaluation(job: Job, task: Task) -> Iterator[Finding]:
         )
 
 
-def _holds_out(task: Task) -> bool:
+def holds_out(task: Task) -> bool:
+    """Whether the server has records to judge a model by, as far as the task's own code can be asked."""
     try:
         records = task.held_out()
     except Exception:  # a user's own code: `check_data` says what it raised

@@ -85,9 +85,9 @@ def test_an_interruption_names_the_command_that_goes_on(
 
     project()
     hedgerow("sim", "tiny", "--runs", "my runs")
-    for place, made in (("check_job", False), ("measure_leakage", True)):
+    for place, made in (("starting.check_job", False), ("engine.measure_leakage", True)):
         with monkeypatch.context() as patch:
-            patch.setattr(f"hedgerow.simulations.engine.{place}", interrupted)
+            patch.setattr(f"hedgerow.simulations.{place}", interrupted)
             answer = hedgerow("sim", "tiny", "--json", "--runs", "my runs")
         assert (answer.exit_code, answer.error["code"]) == (130, "E901")
         run = hedgerow("ls", "--runs", "my runs", "--json").data["runs"][-1]["run"]

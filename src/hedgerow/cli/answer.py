@@ -28,7 +28,7 @@ from typing import Any, NoReturn
 from hedgerow.cli.extras import missing_extra
 from hedgerow.errors import CODES, HedgerowError
 
-__all__ = ["INTERRUPTED", "Failed", "answer", "fail"]
+__all__ = ["INTERRUPTED", "Failed", "answer", "fail", "failed_after"]
 
 SCHEMA = 1
 INTERRUPTED = 130
@@ -85,6 +85,14 @@ def answer(as_json: bool, work: Callable[[], tuple[Data, str]], *, again: Callab
         _envelope({"status": "ok", "exit_code": 0, "data": data})
     elif words:
         _print(words)
+
+
+def failed_after(words: str, error: HedgerowError, data: Data, *, quiet: bool) -> Failed:
+    """The failure of work that has an answer all the same: its words are printed, its data go into the envelope."""
+    if not quiet:
+        with contextlib.suppress(BrokenPipeError):
+            print(words, flush=True)
+    return Failed(error, words="", details=data)
 
 
 def fail(

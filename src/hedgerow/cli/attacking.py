@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hedgerow.cli.again import resume_command
-from hedgerow.cli.answer import Failed
+from hedgerow.cli.answer import failed_after
 from hedgerow.cli.attacklines import advice_lines, start_words, worst_lines
 from hedgerow.cli.outcome import closing_words
 from hedgerow.cli.overriding import command, overridden, read_words, scenario_of
@@ -224,10 +223,7 @@ def _answer(done: RedTeam, runs: Path, *, quiet: bool) -> tuple[Mapping[str, Any
     error = _what_failed(done, runs)
     if error is None:
         return data, words
-    if not quiet:
-        with contextlib.suppress(BrokenPipeError):
-            print(words, flush=True)
-    raise Failed(error, words="", details=data)
+    raise failed_after(words, error, data, quiet=quiet)
 
 
 def _what_failed(done: RedTeam, runs: Path) -> HedgerowError | None:

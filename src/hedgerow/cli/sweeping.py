@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import math
 import shlex
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hedgerow.cli.again import resume_command
-from hedgerow.cli.answer import Failed
+from hedgerow.cli.answer import failed_after
 from hedgerow.cli.outcome import closing_words
 from hedgerow.cli.overriding import at_option, command, read_words, scenario_words
 from hedgerow.cli.simulating import Asked, Means, task_of
@@ -189,10 +188,7 @@ def _answer(done: Sweep, runs: Path, *, quiet: bool) -> tuple[Mapping[str, Any],
         place=str(done.path),
         hint=f"the report is {done.report}; those that stopped are tried again by: {resume_command(runs, done.name)}",
     )
-    if not quiet:
-        with contextlib.suppress(BrokenPipeError):
-            print(words, flush=True)
-    raise Failed(error, words="", details=data)
+    raise failed_after(words, error, data, quiet=quiet)
 
 
 def _cell_data(done: Sweep, row: SweepRow, record: Mapping[str, object]) -> dict[str, Any]:

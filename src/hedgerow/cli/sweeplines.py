@@ -12,7 +12,7 @@ from hedgerow.pace import span
 from hedgerow.report.numbers import epsilon, plural
 from hedgerow.report.sweeprows import SPENT, SweepRun, headings
 from hedgerow.simulations.sweeps import Sweep
-from hedgerow.simulations.sweeps.batch import Batch
+from hedgerow.simulations.sweeps.batchfolder import BatchFolder
 from hedgerow.simulations.sweeps.cells import scalar_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["StepLines", "start_words", "table_lines"]
 
-B = TypeVar("B", bound=Batch)
+B = TypeVar("B", bound=BatchFolder)
 
 
 class StepLines(Generic[B]):
