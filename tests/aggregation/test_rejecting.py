@@ -11,19 +11,38 @@ def rows(seed: int, n: int = 11, d: int = 40) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((n, d))
 
 
-@given(seed=st.integers(0, 2**32 - 1), f=st.integers(0, 5), times=st.floats(1.1, 5))
-@settings(max_examples=60, deadline=None)
-def test_it_takes_away_what_is_long_as_far_as_enough_rows_stay(seed: int, f: int, times: float) -> None:
-    X = rows(seed) * np.random.default_rng(seed + 1).lognormal(0, 1, (11, 1))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    f=st.integers(0, 5),
+    times=st.floats(1.1, 5),
+    gap=st.floats(1.05, 3),
+    wide=st.floats(0.3, 3),
+)
+@settings(max_examples=100, deadline=None)
+def test_it_takes_away_what_is_long_as_far_as_enough_rows_stay(
+    seed: int, f: int, times: float, gap: float, wide: float
+) -> None:
+    X = rows(seed) * np.random.default_rng(seed + 1).lognormal(0, wide, (11, 1))
     norms = np.linalg.norm(X, axis=1)
-    longest = sorted(range(11), key=lambda row: -norms[row])[:f]
-    out = [row for row in longest if norms[row] > times * np.median(norms)]
+    longest = sorted(range(11), key=lambda row: -norms[row])
+    out: list[int] = []
+    for k in range(1, f + 1):  # the most of the f longest that are apart from all the others
+        shortest, next_one = norms[longest[k - 1]], norms[longest[k]]
+        if shortest > times * np.median(norms) and shortest > gap * next_one:
+            out = longest[:k]
     expected = X.copy()
     expected[out] = 0.0
     expected = np.delete(expected, out[: 11 - 2 * f - 1], axis=0)
-    result = aggregate(X, RejectLong(f=f, times=times) | Mean())
+    result = aggregate(X, RejectLong(f=f, times=times, gap=gap) | Mean())
     np.testing.assert_allclose(result.vector, expected.mean(axis=0), atol=1e-12)
     assert set(result.verdict.excluded) == set(out)
+
+
+def test_lengths_that_grow_without_a_gap_stay() -> None:
+    X = rows(0)
+    X *= np.array([1, 1, 1, 1, 1, 1, 1, 1.9, 3.5, 6.5, 12])[:, None] / np.linalg.norm(X, axis=1)[:, None]
+    assert not aggregate(X, RejectLong(f=3) | Mean()).verdict.excluded
+    assert set(aggregate(X, RejectLong(f=3, gap=1.5) | Mean()).verdict.excluded) == {8, 9, 10}
 
 
 @pytest.mark.parametrize("rule", [name for name in RULES if name not in ("fltrust", "monna")])
@@ -51,10 +70,12 @@ def test_a_boosted_row_that_a_clip_would_let_in_has_no_say() -> None:
     behind = NNM(f=1) | TrimmedMean(f=1)
     assert 10 not in aggregate(X, ARC(f=1) | behind).verdict.excluded
     verdict = aggregate(X, RejectLong(f=1) | ARC(f=1) | behind).verdict
-    assert verdict.excluded[10] == "many times longer than the usual update"
+    assert verdict.excluded[10] == "many times longer than the other updates"
 
 
 @pytest.mark.parametrize("times", [1.0, 0.0, -2.0, np.inf, np.nan])
 def test_a_bound_that_is_none_is_refused(times: float) -> None:
     with pytest.raises(Misconfigured, match="E103"):
         RejectLong(f=1, times=times)
+    with pytest.raises(Misconfigured, match="gap"):
+        RejectLong(f=1, gap=times)
