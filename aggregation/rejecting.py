@@ -19,16 +19,16 @@ __all__ = ["RejectLong", "long_rows"]
 class RejectLong(Before):
     """Takes away rows apart from all others by their length, of the `f` longest at most.
 
-    They are longer than `times` the median length, and no length lies between theirs and `gap` times the longest of the
-    rows that stay. A clip alone shortens a boosted row until it looks like the others, and what is behind the clip keeps
-    it: so a boosted backdoor gets in. Such a row is not shortened but left out. That it was honest is possible, so the
-    `f` of the steps behind stays, and 2f + 1 rows stay with it: where fewer would, the zero update takes a row's place.
-    The rows must be updates.
+    They are longer than `times` the median length and more than `gap` times as long as the longest row that stays. A
+    clip alone shortens a boosted row until it looks like the others, and what is behind the clip keeps it: so a boosted
+    backdoor gets in. Such a row is not shortened but left out. That it was honest is possible, so the `f` of the steps
+    behind stays, and 2f + 1 rows stay with it: where fewer would, the zero update takes a row's place. The rows must be
+    updates.
 
     Verdict: such a row is excluded. Assumption: n > 2f, and the lengths of honest updates have no such gap: a site that
     has far more to learn than all others loses its say. Under very uneven data sites whose classes an attack holds back
-    grow long one after the other, and a bound without the gap, which takes them away, lets the attack win. A hostile row
-    below either bound passes. What the rule behind needs is asked of the rows before this step.
+    grow long one after the other; a bound without the gap takes them away, and the attack wins. A hostile row below
+    either bound passes. What the rule behind needs is asked of the rows before this step.
     κ: none proven. Breakdown: that of the rule behind. Cost: O(n²d) once, shared with the rule behind.
     Source: the upper norm bound of Xu et al., ICDCS 2022, arXiv:2109.05872, with their R = 3; the gap is ours.
 

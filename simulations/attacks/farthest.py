@@ -18,6 +18,7 @@ from hedgerow.simulations.attacks.honest import (
     spread_of,
     squared_distances,
 )
+from hedgerow.simulations.attacks.little import OTHER_SIDE
 from hedgerow.simulations.attacks.registry import Parameter, register_attack
 from hedgerow.simulations.attacks.scene import Rows, Scene, Vector
 
@@ -32,6 +33,8 @@ def min_max(H: npt.ArrayLike, *, direction: Direction = "std") -> Vector:
 
     p is minus the standard deviation of each coordinate (`std`), minus the mean's sign (`sign`), or minus the mean at
     length 1 (`unit`). γ is the smallest root of n quadratics, exact where the paper searches. (n, d) → (d,), O(n² d).
+    The paper's rows are gradients: on updates, which point the other way, the same attack is `-min_max(-H)`, and a
+    scenario's `min-max` is that. Only with `std` is there a difference.
     Source: Shejwalkar and Houmansadr, "Manipulating the Byzantine", NDSS 2021, section IV (Min-Max).
 
     >>> min_max(np.array([[0.0], [1.0], [2.0]]), direction="sign").tolist()
@@ -95,10 +98,12 @@ def _register(name: str, direction: Direction, summary: str) -> None:
 
     def change(scene: Scene) -> Rows:
         mean = mean_of(scene.honest)
-        return mean + scene.strength * (attack(scene.honest, direction=direction) - mean)
+        side = 1.0 if any(scene.more) else -1.0
+        return mean + scene.strength * (side * attack(side * scene.honest, direction=direction) - mean)
 
     change.__doc__ = summary
-    register_attack(name, sees="honest", strength=_share(), source=SOURCE)(change)
+    more = (OTHER_SIDE,) if direction == "std" else ()
+    register_attack(name, sees="honest", strength=_share(), more=more, source=SOURCE)(change)
 
 
 _register("min-max", "std", "Go against the spread as far as the honest sites lie from each other.")

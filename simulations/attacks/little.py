@@ -12,8 +12,11 @@ from hedgerow.simulations.attacks.honest import as_rows, mean_of, row_of, spread
 from hedgerow.simulations.attacks.registry import Parameter, register_attack
 from hedgerow.simulations.attacks.scene import Rows, Scene, Vector
 
-__all__ = ["alie", "largest_z"]
+__all__ = ["OTHER_SIDE", "alie", "largest_z"]
 
+OTHER_SIDE = Parameter(
+    number=Number(name="OTHER", high=1, whole=True), default=0.0, meaning="1 goes to the other side of the mean"
+)
 SOURCE = "Baruch, Baruch and Goldberg, NeurIPS 2019, section 3"
 
 
@@ -40,7 +43,8 @@ def largest_z(n: int, f: int) -> float:
 def alie(H: npt.ArrayLike, *, z: float | None = None, f: int | None = None) -> Vector:
     """The mean of the honest updates (n, d) minus `z` standard deviations (with n - 1), by coordinate → (d,).
 
-    Without `z` it is `largest_z` for these rows and `f` hostile ones beside them. The sign is the paper's.
+    Without `z` it is `largest_z` for these rows and `f` hostile ones beside them. The sign is the paper's, whose rows
+    are gradients: on updates, which point the other way, it is `-alie(-H)`, and a scenario's `alie` is that.
     Source: Baruch, Baruch and Goldberg, "A Little Is Enough: Circumventing Defenses For Distributed Learning", NeurIPS
     2019, section 3. O(nd).
 
@@ -65,8 +69,10 @@ def alie(H: npt.ArrayLike, *, z: float | None = None, f: int | None = None) -> V
     strength=Parameter(
         number=Number(name="Z", high=1e9), default=0.0, meaning="standard deviations; 0 is the paper's z for n and f"
     ),
+    more=(OTHER_SIDE,),
     source=SOURCE,
 )
 def _alie(scene: Scene) -> Rows:
-    """Answer with the honest mean, less some standard deviations."""
-    return alie(scene.honest, z=scene.strength or None, f=len(scene.own))
+    """Answer with the honest mean and some standard deviations on top (on gradients: less them)."""
+    side = 1.0 if scene.more[0] else -1.0
+    return side * alie(side * scene.honest, z=scene.strength or None, f=len(scene.own))

@@ -11,7 +11,7 @@ from hedgerow.errors import HedgerowError
 from hedgerow.grammar import Number
 from hedgerow.simulations.attacks.honest import as_rows, mean_of, row_of, spread_of
 from hedgerow.simulations.attacks.inner_product import TAU
-from hedgerow.simulations.attacks.little import largest_z
+from hedgerow.simulations.attacks.little import OTHER_SIDE, largest_z
 from hedgerow.simulations.attacks.registry import Parameter, register_attack
 from hedgerow.simulations.attacks.scene import Rows, Scene, Vector
 
@@ -121,16 +121,18 @@ def _ipm_searched(scene: Scene) -> Rows:
     "alie-searched",
     sees="rule",
     strength=_most(ZS[1], "Z"),
+    more=(OTHER_SIDE,),
     source="Baruch et al., NeurIPS 2019; searched as in Shejwalkar and Houmansadr, NDSS 2021, section IV",
 )
 def _alie_searched(scene: Scene) -> Rows:
-    """Answer with the honest mean less the standard deviations that move the server's aggregate most."""
+    """Answer with the honest mean and as many standard deviations on top as move the aggregate most."""
     assert scene.rule is not None
     mean, spread = mean_of(scene.honest), spread_of(scene.honest)
     most, fixed = scene.strength, largest_z(len(scene.honest) + len(scene.own), len(scene.own))
+    side = -1.0 if scene.more[0] else 1.0
     return search(
         scene.honest,
-        lambda z: row_of(mean - z * spread, scene.honest),
+        lambda z: row_of(mean + side * z * spread, scene.honest),
         rule=scene.rule,
         copies=len(scene.own),
         between=(min(ZS[0], most), most),

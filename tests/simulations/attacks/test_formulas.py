@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from hedgerow.aggregation import krum
 from hedgerow.errors import Misconfigured
 from hedgerow.simulations.attacks import (
+    Scene,
     alie,
     drift,
     fang,
     free_rider,
     gaussian,
     ipm,
+    kind_of,
     largest_z,
     masked,
     mimic,
@@ -260,3 +262,15 @@ def test_sybils_are_alike_but_not_equal_and_move_the_sum_as_one() -> None:
     away = np.linalg.norm(rows - mean, axis=1)
     assert 0 < away.min() and away.max() == pytest.approx(0.05 * np.linalg.norm(mean))
     np.testing.assert_array_equal(sybil(H[:1], rng=np.random.default_rng(0)), H[:1])
+
+
+@pytest.mark.parametrize("name", ["alie", "min-max", "min-sum"])
+def test_in_a_run_the_published_side_is_that_of_gradients(name: str, scene_of: Callable[..., Scene]) -> None:
+    """Updates are gradients times minus the rate: the published row on gradients, in updates, and its mirror image."""
+    attack = {"alie": lambda rows: alie(rows, z=1.5), "min-max": min_max, "min-sum": min_sum}[name]
+    kind = kind_of(name)
+    assert kind.change is not None
+    for other, expected in ((0.0, -attack(-H)), (1.0, attack(H))):
+        scene = scene_of(honest=H, own=H[:2], strength=1.5 if name == "alie" else 1.0, more=(other,))
+        np.testing.assert_allclose(kind.change(scene), expected)
+    assert not np.allclose(-attack(-H), attack(H))

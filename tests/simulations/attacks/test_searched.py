@@ -30,11 +30,17 @@ def test_a_searched_attack_moves_the_aggregate_at_least_as_far_as_the_fixed_one(
 ) -> None:
     assert name in RULES
     rule = rule_of(name, before)
-    fixed = {"ipm-searched": ipm(HONEST), "alie-searched": alie(HONEST, z=largest_z(17, 3))}
-    for attack, row in fixed.items():
+    z = largest_z(17, 3)
+    fixed = (
+        ("ipm-searched", (), ipm(HONEST)),
+        ("alie-searched", (0.0,), -alie(-HONEST, z=z)),
+        ("alie-searched", (1.0,), alie(HONEST, z=z)),
+    )
+    for attack, more, row in fixed:
         kind = kind_of(attack)
         assert kind.change is not None and kind.sees == "rule"
-        scene = scene_of(honest=HONEST, own=HONEST[:COPIES], rule=rule, strength=kind.parameters[0].default)
+        strength = kind.parameters[0].default
+        scene = scene_of(honest=HONEST, own=HONEST[:COPIES], rule=rule, strength=strength, more=more)
         searched = kind.change(scene)
         assert deviation(rule, HONEST, searched, COPIES) >= deviation(rule, HONEST, row, COPIES) * (1 - 1e-5)
 
