@@ -17,26 +17,17 @@ function and `register_rule`. Rows must be updates,
 that is, differences to the current model. Loading this package needs numpy only.
 """
 
-from hedgerow.aggregation.arc import ARC
-from hedgerow.aggregation.around import MeaMed, Phocas
-from hedgerow.aggregation.averaging import Mean
-from hedgerow.aggregation.bucketing import Bucketing
-from hedgerow.aggregation.bulyan import Bulyan
-from hedgerow.aggregation.centered_clipping import CenteredClipping
-from hedgerow.aggregation.clipping import ClipNorms
-from hedgerow.aggregation.coordinatewise import Median, TrimmedMean
-from hedgerow.aggregation.divide_and_conquer import DnC
-from hedgerow.aggregation.fl_detector import FLDetector
-from hedgerow.aggregation.flame import Flame
-from hedgerow.aggregation.fltrust import FLTrust
-from hedgerow.aggregation.foolsgold import FoolsGold
-from hedgerow.aggregation.geometric import GeometricMedian
+from hedgerow.aggregation.defences.divide_and_conquer import DnC
+from hedgerow.aggregation.defences.fl_detector import FLDetector
+from hedgerow.aggregation.defences.flame import Flame
+from hedgerow.aggregation.defences.fltrust import FLTrust
+from hedgerow.aggregation.defences.foolsgold import FoolsGold
+from hedgerow.aggregation.defences.norm_bound import NormBound
+from hedgerow.aggregation.defences.reputation import Reputation
+from hedgerow.aggregation.defences.robust_learning_rate import RobustLearningRate
+from hedgerow.aggregation.defences.sign_guard import SignGuard
 from hedgerow.aggregation.groups import Groups
 from hedgerow.aggregation.judge import aggregate
-from hedgerow.aggregation.minimum_diameter import MDA
-from hedgerow.aggregation.mixing import NNM
-from hedgerow.aggregation.monna import MoNNA
-from hedgerow.aggregation.norm_bound import NormBound
 from hedgerow.aggregation.own_rule import register_rule
 from hedgerow.aggregation.plain import (
     bulyan,
@@ -65,13 +56,22 @@ from hedgerow.aggregation.plain_defences import (
 from hedgerow.aggregation.plain_steps import arc, bucketing, clip_norms, nnm
 from hedgerow.aggregation.promises import COORDINATES, DISTANCES, Promise
 from hedgerow.aggregation.registry import BEFORE, RULES, check_names, make_rule, minimum_rows, supports_weights
-from hedgerow.aggregation.rejecting import RejectLong
-from hedgerow.aggregation.reputation import Reputation
-from hedgerow.aggregation.robust_learning_rate import RobustLearningRate
 from hedgerow.aggregation.rule import Before, Rule
-from hedgerow.aggregation.selection import Krum, MultiKrum
-from hedgerow.aggregation.sign_guard import SignGuard
-from hedgerow.aggregation.spectral import Spectral
+from hedgerow.aggregation.rules.around import MeaMed, Phocas
+from hedgerow.aggregation.rules.averaging import Mean
+from hedgerow.aggregation.rules.bulyan import Bulyan
+from hedgerow.aggregation.rules.centered_clipping import CenteredClipping
+from hedgerow.aggregation.rules.coordinatewise import Median, TrimmedMean
+from hedgerow.aggregation.rules.geometric import GeometricMedian
+from hedgerow.aggregation.rules.minimum_diameter import MDA
+from hedgerow.aggregation.rules.monna import MoNNA
+from hedgerow.aggregation.rules.selection import Krum, MultiKrum
+from hedgerow.aggregation.rules.spectral import Spectral
+from hedgerow.aggregation.steps.arc import ARC
+from hedgerow.aggregation.steps.bucketing import Bucketing
+from hedgerow.aggregation.steps.clipping import ClipNorms
+from hedgerow.aggregation.steps.mixing import NNM
+from hedgerow.aggregation.steps.rejecting import RejectLong
 from hedgerow.aggregation.suspecting import Suspected, estimate_hostile
 from hedgerow.aggregation.verdict import Aggregate, Verdict
 from hedgerow.aggregation.wrapper import wanted

@@ -7,9 +7,9 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.gram import Geometry
-from hedgerow.aggregation.rows import Floats
-from hedgerow.aggregation.table import Block
+from hedgerow.aggregation.arrays.gram import Geometry
+from hedgerow.aggregation.arrays.rows import Floats
+from hedgerow.aggregation.arrays.table import Block
 
 __all__ = ["Given", "State", "View", "Want"]
 
@@ -22,17 +22,19 @@ Want = Literal["reference", "rng", "sites"]
 class Given:
     """What a step is given beside the rows, all about the `n` rows that are present when it is its turn.
 
-    `f`: how many of them may be hostile. `weights`: `(n,)`, known to the server, summing to 1; None where all rows have
-    the same say. `sites`: whose row each is, empty where nobody said or rows were grouped. `places`: which of the rows
-    that arrived each is, empty where rows were grouped. `reference`: `(d,)`, an update that the server made itself.
-    `state`: what the rule returned the round before, empty at first. `rng`: the round's own generator, for rules that
-    draw.
+    `f`: how many of them may be hostile. `least`: how many rows the steps behind need. `weights`: `(n,)`, known to the
+    server, summing to 1; None where all rows have the same say. `sites`: whose row each is, empty where nobody said or
+    rows were grouped. `places`: which of the rows that arrived each is, empty where rows were grouped. `taken`: how
+    many rows a step took away as hostile. `reference`: `(d,)`, an update that the server made itself. `state`: what the
+    rule returned the round before, empty at first. `rng`: the round's own generator, for rules that draw.
     """
 
     f: int
+    least: int = 1
     weights: Floats | None = None
     sites: Sequence[str] = ()
     places: Sequence[int] = ()
+    taken: int = 0
     reference: npt.NDArray[np.floating] | None = None
     state: State = field(default_factory=dict)
     rng: np.random.Generator | None = None

@@ -7,13 +7,13 @@ from typing import cast, overload
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.arrays.order_statistics import threads_pay
+from hedgerow.aggregation.arrays.rows import Array, Floats, as_table, like, weighted_sum
+from hedgerow.aggregation.arrays.table import Block, Streamed, as_array
+from hedgerow.aggregation.arrays.threads import allowed
 from hedgerow.aggregation.given import Given, State
-from hedgerow.aggregation.order_statistics import threads_pay
 from hedgerow.aggregation.preparing import Arrived, Prepared, admit, given_to, prepare
-from hedgerow.aggregation.rows import Array, Floats, as_table, like, weighted_sum
 from hedgerow.aggregation.rule import CoordinateRule, Defence, GramRule, Judged, Opinion, Rule, whole
-from hedgerow.aggregation.table import Block, Streamed, as_array
-from hedgerow.aggregation.threads import allowed
 from hedgerow.aggregation.verdict import Aggregate, Verdict
 from hedgerow.aggregation.wrapper import Wrapper, innermost
 
@@ -193,7 +193,7 @@ def _shares(used: npt.NDArray[np.bool_], weights: Floats | None) -> Floats:
 def _judged(rule: CoordinateRule, rows: Block, given: Given, *, judge: bool) -> Judged:
     """What the rule makes of a block of columns; on a device if they are there and the rule is one of middle ranks."""
     if not isinstance(rows, np.ndarray):
-        from hedgerow.aggregation import device
+        from hedgerow.aggregation.arrays import device
 
         found = device.judged(rule, rows, given, judge=judge)
         if found is not None:

@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.arrays.rows import Floats
 from hedgerow.aggregation.given import Given
-from hedgerow.aggregation.rows import Floats
 from hedgerow.errors import Misconfigured
 
 __all__ = ["hostile_mass", "uneven", "weighted_middle", "within"]

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.arrays.gram import Geometry
+from hedgerow.aggregation.arrays.rows import Floats
 from hedgerow.aggregation.given import State
-from hedgerow.aggregation.gram import Geometry
-from hedgerow.aggregation.rows import Floats
 
 __all__ = ["Judged", "Mixed", "Opinion", "Weighed"]
 

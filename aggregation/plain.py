@@ -6,18 +6,18 @@
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.around import MeaMed, Phocas
-from hedgerow.aggregation.averaging import Mean
-from hedgerow.aggregation.bulyan import Bulyan, Select
-from hedgerow.aggregation.centered_clipping import CenteredClipping
-from hedgerow.aggregation.coordinatewise import Median, TrimmedMean
-from hedgerow.aggregation.geometric import GeometricMedian
+from hedgerow.aggregation.arrays.rows import Array
 from hedgerow.aggregation.judge import aggregate, combine
-from hedgerow.aggregation.minimum_diameter import MDA
-from hedgerow.aggregation.monna import MoNNA
-from hedgerow.aggregation.rows import Array
-from hedgerow.aggregation.selection import Krum, MultiKrum, Neighbours
-from hedgerow.aggregation.spectral import Spectral
+from hedgerow.aggregation.rules.around import MeaMed, Phocas
+from hedgerow.aggregation.rules.averaging import Mean
+from hedgerow.aggregation.rules.bulyan import Bulyan, Select
+from hedgerow.aggregation.rules.centered_clipping import CenteredClipping
+from hedgerow.aggregation.rules.coordinatewise import Median, TrimmedMean
+from hedgerow.aggregation.rules.geometric import GeometricMedian
+from hedgerow.aggregation.rules.minimum_diameter import MDA
+from hedgerow.aggregation.rules.monna import MoNNA
+from hedgerow.aggregation.rules.selection import Krum, MultiKrum, Neighbours
+from hedgerow.aggregation.rules.spectral import Spectral
 
 __all__ = [
     "bulyan",

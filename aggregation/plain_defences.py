@@ -3,16 +3,16 @@
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.divide_and_conquer import DnC
-from hedgerow.aggregation.flame import Flame
-from hedgerow.aggregation.fltrust import FLTrust
-from hedgerow.aggregation.foolsgold import HISTORY, FoolsGold
+from hedgerow.aggregation.arrays.rows import Array, as_table
+from hedgerow.aggregation.defences.divide_and_conquer import DnC
+from hedgerow.aggregation.defences.flame import Flame
+from hedgerow.aggregation.defences.fltrust import FLTrust
+from hedgerow.aggregation.defences.foolsgold import HISTORY, FoolsGold
+from hedgerow.aggregation.defences.norm_bound import NormBound
+from hedgerow.aggregation.defences.robust_learning_rate import RobustLearningRate
+from hedgerow.aggregation.defences.sign_guard import SignGuard
+from hedgerow.aggregation.defences.site_memory import as_state
 from hedgerow.aggregation.judge import aggregate
-from hedgerow.aggregation.norm_bound import NormBound
-from hedgerow.aggregation.robust_learning_rate import RobustLearningRate
-from hedgerow.aggregation.rows import Array, as_table
-from hedgerow.aggregation.sign_guard import SignGuard
-from hedgerow.aggregation.site_memory import as_state
 from hedgerow.errors import Misconfigured
 
 __all__ = ["dnc", "flame", "fltrust", "foolsgold", "norm_bound", "robust_learning_rate", "sign_guard"]

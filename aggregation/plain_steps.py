@@ -3,15 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.arc import ARC
-from hedgerow.aggregation.averaging import proportions
-from hedgerow.aggregation.bucketing import Bucketing
-from hedgerow.aggregation.clipping import ClipNorms
+from hedgerow.aggregation.arrays.gram import measure
+from hedgerow.aggregation.arrays.rows import Array, as_numpy, columns, like
 from hedgerow.aggregation.given import Given
-from hedgerow.aggregation.gram import measure
-from hedgerow.aggregation.mixing import NNM
-from hedgerow.aggregation.rows import Array, as_numpy, columns, like
 from hedgerow.aggregation.rule import Before
+from hedgerow.aggregation.rules.averaging import proportions
+from hedgerow.aggregation.steps.arc import ARC
+from hedgerow.aggregation.steps.bucketing import Bucketing
+from hedgerow.aggregation.steps.clipping import ClipNorms
+from hedgerow.aggregation.steps.mixing import NNM
 from hedgerow.errors import Misconfigured, Rejected
 
 __all__ = ["arc", "bucketing", "clip_norms", "nnm"]

@@ -8,13 +8,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.averaging import proportions
+from hedgerow.aggregation.arrays.gram import Geometry, measure
+from hedgerow.aggregation.arrays.rows import Floats, columns, lengths, weighted_sum
+from hedgerow.aggregation.arrays.table import Block, Table, as_array
+from hedgerow.aggregation.arrays.threads import WORTH, allowed, in_order
 from hedgerow.aggregation.given import Given, State
-from hedgerow.aggregation.gram import Geometry, measure
-from hedgerow.aggregation.rows import Floats, columns, lengths, weighted_sum
 from hedgerow.aggregation.rule import Rule, Step, through
-from hedgerow.aggregation.table import Block, Table, as_array
-from hedgerow.aggregation.threads import WORTH, allowed, in_order
+from hedgerow.aggregation.rules.averaging import proportions
 from hedgerow.errors import Exhausted, Misconfigured
 
 __all__ = ["Arrived", "Prepared", "admit", "given_to", "prepare"]
@@ -87,7 +87,7 @@ class Prepared:
             return rows
         factors = self.geometry.factors
         if not isinstance(rows, np.ndarray):
-            from hedgerow.aggregation import device
+            from hedgerow.aggregation.arrays import device
 
             return device.stepped(rows, self.geometry.mixing[:, :-1] if factors is None else factors)
         if factors is not None:
@@ -182,11 +182,12 @@ def prepare(arrived: Arrived, rule: Rule, given: Given) -> Prepared:
     def hostile(step: Step) -> int:
         return max((step.byzantine(n) or 0) - (n - len(usable)), 0)
 
-    passed = through(rule.before, measure(table), given, hostile)
+    f = hostile(rule.last)
+    passed = through(rule.before, measure(table), given, hostile, rule.last.needs(f))
     return Prepared(
         table=table,
         geometry=passed.geometry,
-        given=passed.given.told(hostile(rule.last)),
+        given=passed.given.told(f),
         reasons=passed.reasons,
         plain=not rule.before,
     )

@@ -4,30 +4,30 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
-from hedgerow.aggregation.arc import ARC
-from hedgerow.aggregation.around import MeaMed, Phocas
-from hedgerow.aggregation.averaging import Mean
-from hedgerow.aggregation.bucketing import Bucketing
-from hedgerow.aggregation.bulyan import Bulyan
-from hedgerow.aggregation.centered_clipping import CenteredClipping
-from hedgerow.aggregation.clipping import ClipNorms
-from hedgerow.aggregation.coordinatewise import Median, TrimmedMean
-from hedgerow.aggregation.divide_and_conquer import DnC
-from hedgerow.aggregation.fl_detector import FLDetector
-from hedgerow.aggregation.flame import Flame
-from hedgerow.aggregation.fltrust import FLTrust
-from hedgerow.aggregation.foolsgold import FoolsGold
-from hedgerow.aggregation.geometric import GeometricMedian
-from hedgerow.aggregation.minimum_diameter import MDA
-from hedgerow.aggregation.mixing import NNM
-from hedgerow.aggregation.monna import MoNNA
-from hedgerow.aggregation.rejecting import RejectLong
-from hedgerow.aggregation.reputation import Reputation
-from hedgerow.aggregation.robust_learning_rate import RobustLearningRate
+from hedgerow.aggregation.defences.divide_and_conquer import DnC
+from hedgerow.aggregation.defences.fl_detector import FLDetector
+from hedgerow.aggregation.defences.flame import Flame
+from hedgerow.aggregation.defences.fltrust import FLTrust
+from hedgerow.aggregation.defences.foolsgold import FoolsGold
+from hedgerow.aggregation.defences.reputation import Reputation
+from hedgerow.aggregation.defences.robust_learning_rate import RobustLearningRate
+from hedgerow.aggregation.defences.sign_guard import SignGuard
 from hedgerow.aggregation.rule import Before, Rule
-from hedgerow.aggregation.selection import Krum, MultiKrum
-from hedgerow.aggregation.sign_guard import SignGuard
-from hedgerow.aggregation.spectral import Spectral
+from hedgerow.aggregation.rules.around import MeaMed, Phocas
+from hedgerow.aggregation.rules.averaging import Mean
+from hedgerow.aggregation.rules.bulyan import Bulyan
+from hedgerow.aggregation.rules.centered_clipping import CenteredClipping
+from hedgerow.aggregation.rules.coordinatewise import Median, TrimmedMean
+from hedgerow.aggregation.rules.geometric import GeometricMedian
+from hedgerow.aggregation.rules.minimum_diameter import MDA
+from hedgerow.aggregation.rules.monna import MoNNA
+from hedgerow.aggregation.rules.selection import Krum, MultiKrum
+from hedgerow.aggregation.rules.spectral import Spectral
+from hedgerow.aggregation.steps.arc import ARC
+from hedgerow.aggregation.steps.bucketing import Bucketing
+from hedgerow.aggregation.steps.clipping import ClipNorms
+from hedgerow.aggregation.steps.mixing import NNM
+from hedgerow.aggregation.steps.rejecting import RejectLong
 from hedgerow.errors import Misconfigured
 
 __all__ = [

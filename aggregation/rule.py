@@ -8,11 +8,11 @@ from typing import ClassVar, NamedTuple, overload
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.arrays.gram import Geometry
+from hedgerow.aggregation.arrays.rows import Floats, count
 from hedgerow.aggregation.given import Given, View, Want
-from hedgerow.aggregation.gram import Geometry
 from hedgerow.aggregation.opinion import Judged, Mixed, Opinion, Weighed
 from hedgerow.aggregation.promises import COORDINATES, DISTANCES, Promise
-from hedgerow.aggregation.rows import Floats, count
 
 __all__ = [
     "Before",
@@ -205,7 +205,7 @@ class Steps(Before):
         return _needs(self.parts, f, 1)
 
     def mix(self, geometry: Geometry, given: Given) -> Mixed:
-        passed = through(self.parts, geometry, given, lambda part: given.f)
+        passed = through(self.parts, geometry, given, lambda part: given.f, given.least)
         return Mixed(passed.geometry, np.array([bool(reason) for reason in passed.reasons]), passed.given.weights)
 
     def rows(self, n: int) -> int:
@@ -266,14 +266,18 @@ class Passed(NamedTuple):
     reasons: list[str]
 
 
-def through(parts: Sequence[Before], geometry: Geometry, given: Given, hostile: Callable[[Step], int]) -> Passed:
-    """Take the steps one by one, each told how many rows may be hostile."""
+def through(
+    parts: Sequence[Before], geometry: Geometry, given: Given, hostile: Callable[[Step], int], least: int
+) -> Passed:
+    """Take the steps one by one, each told how many rows may be hostile and how many those behind it need; `least` are
+    needed in the end."""
     reasons = [""] * geometry.shares.shape[1]
-    for part in parts:
-        shares, n = geometry.shares, len(geometry.shares)
-        geometry, passed_over, weights, kept = part.mix(geometry, given.told(hostile(part)))
+    for place, part in enumerate(parts, 1):
+        shares, n, f = geometry.shares, len(geometry.shares), hostile(part)
+        told = replace(given, f=f, least=_needs(parts[place:], f, least))
+        geometry, passed_over, weights, kept = part.mix(geometry, told)
         if kept is not None:
-            given = given.of(kept)
+            given = replace(given.of(kept), taken=given.taken + n - len(kept))
         elif weights is not None or len(geometry.shares) != n:
             given = replace(given, weights=weights, sites=(), places=())
         if passed_over.any():

@@ -6,9 +6,9 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from hedgerow.aggregation.geometric import GeometricMedian
+from hedgerow.aggregation.arrays.rows import Array, Floats
 from hedgerow.aggregation.judge import aggregate
-from hedgerow.aggregation.rows import Array, Floats
+from hedgerow.aggregation.rules.geometric import GeometricMedian
 from hedgerow.errors import Misconfigured
 
 __all__ = ["Suspected", "estimate_hostile", "outlying"]

@@ -7,8 +7,8 @@ from typing import Generic
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.arrays.rows import Array, Floats
 from hedgerow.aggregation.given import State
-from hedgerow.aggregation.rows import Array, Floats
 
 __all__ = ["Aggregate", "Verdict"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from hedgerow.aggregation.arrays.table import Table
 from hedgerow.aggregation.given import State, Want
 from hedgerow.aggregation.promises import Promise
 from hedgerow.aggregation.rule import Before, CoordinateRule, Defence, GramRule, Rule
-from hedgerow.aggregation.table import Table
 from hedgerow.aggregation.verdict import Verdict
 
 __all__ = ["Wrapper", "innermost", "wanted"]

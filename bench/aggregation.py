@@ -27,9 +27,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hedgerow.aggregation import RULES, Rule, aggregate, make_rule
+from hedgerow.aggregation.arrays.table import InMemory
+from hedgerow.aggregation.arrays.threads import allowed, in_order
 from hedgerow.aggregation.judge import combine
-from hedgerow.aggregation.table import InMemory
-from hedgerow.aggregation.threads import allowed, in_order
 from hedgerow.errors import HedgerowError
 
 if TYPE_CHECKING:

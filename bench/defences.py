@@ -35,12 +35,12 @@ ATTACKS = (
     *("sign-flip", "label-flip", "gaussian", "ipm", "ipm-searched", "alie:1.5", "alie-searched"),
     *("mimic", "min-max", "min-sum", *BACKDOORS),
 )
-USUAL = "reject+arc+nnm|trimmed-mean|update_momentum=0.9"
+USUAL = "reject+arc+nnm|trimmed-mean"
 DEFENCES = (
     USUAL,
-    "reject+arc+nnm|trimmed-mean",
-    "arc+nnm|trimmed-mean|update_momentum=0.9",
-    "nnm|trimmed-mean|update_momentum=0.9",
+    f"{USUAL}|update_momentum=0.9",
+    "arc+nnm|trimmed-mean",
+    "nnm|trimmed-mean",
     *("trimmed-mean", "trimmed-mean|update_momentum=0.9", "median", "krum", "geometric-median"),
 )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hedgerow.aggregation.rows import row_norms
+from hedgerow.aggregation.arrays.rows import row_norms
 from hedgerow.errors import CODES
 from hedgerow.update import Vector
 from hedgerow.wire import Failure, Reply

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["OngoingRun", "seeded_model"]
 
 SITES, COUNTS = "declared.sites", "declared.counts"  # the sites' frozen example counts among a checkpoint's tensors
+NODES = "nodes"  # which node goes by which name, among them
 RULE = "rule."  # what the rule remembers, among them
 COHORT_STREAM = 3  # the cohorts' part of a simulation's seed
 
@@ -82,6 +83,8 @@ class OngoingRun:
         }
         state = {**new.memory, **{RULE + name: value for name, value in new.rule.items()}}
         state |= declared if new.declared else {}
+        if new.nodes:
+            state[NODES] = np.frombuffer(json.dumps(list(new.nodes.items())).encode(), np.uint8)
         self.folder.save(number, self.layout, new.model, state, announce=announce)
 
     def evaluate(self, number: int, model: Vector) -> dict[str, float] | None:
@@ -123,14 +126,16 @@ def _continued(folder: RunFolder, layout: Layout) -> tuple[GlobalState | None, i
         )
     if checkpoint.round == 0:
         return None, 1
-    others = {name: value for name, value in checkpoint.state.items() if name not in (SITES, COUNTS)}
+    others = {name: value for name, value in checkpoint.state.items() if name not in (SITES, COUNTS, NODES)}
     memory = {name: value for name, value in others.items() if not name.startswith(RULE)}
     rule = {name.removeprefix(RULE): value for name, value in others.items() if name.startswith(RULE)}
     declared = {}
     if SITES in checkpoint.state:
         names = json.loads(checkpoint.state[SITES].tobytes())
         declared = dict(zip(names, checkpoint.state[COUNTS].tolist(), strict=True))
-    return GlobalState(model=checkpoint.model, memory=memory, declared=declared, rule=rule), checkpoint.round + 1
+    nodes = {} if NODES not in checkpoint.state else dict(json.loads(checkpoint.state[NODES].tobytes()))
+    state = GlobalState(model=checkpoint.model, memory=memory, declared=declared, rule=rule, nodes=nodes)
+    return state, checkpoint.round + 1
 
 
 def seeded_model(task: Task, seed: int) -> torch.nn.Module:

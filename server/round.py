@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hedgerow.aggregation import aggregate, estimate_hostile, make_rule, minimum_rows
+from hedgerow.aggregation import Rule, aggregate, estimate_hostile, make_rule, minimum_rows
 from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.job import Job
 from hedgerow.server.admission import Admitted, Rejection, admit
@@ -33,14 +33,15 @@ HOSTILE_SHARE = 0.33
 class GlobalState:
     """Everything the coordinator carries from round to round.
 
-    `model` (d,), `memory` of the server optimiser, the example counts that sites `declared` in their first reply, and
-    what the aggregation `rule` remembers.
+    `model` (d,), `memory` of the server optimiser, the example counts that sites `declared` in their first reply, what
+    the aggregation `rule` remembers, and under which name each of the `nodes` goes, by its number.
     """
 
     model: Vector
     memory: Mapping[str, np.ndarray]
     declared: Mapping[str, int]
     rule: Mapping[str, np.ndarray] = field(default_factory=dict)
+    nodes: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,7 +102,8 @@ def close_admitted(
     _need(job, admitted)
     shares = None
     if job.aggregate.weights == "examples":
-        shares = _capped(np.array([declared[site] for site in admitted.sites], np.float64), job.aggregate.byzantine)
+        counts = np.array([declared[site] for site in admitted.sites], np.float64)
+        shares = _capped(counts, _spoilt(rule, job.aggregate.byzantine))
     try:
         outcome = aggregate(
             admitted.rows, rule, weights=shares, sites=admitted.sites, state=state.rule, rng=rng, reference=reference
@@ -122,7 +124,7 @@ def close_admitted(
     weights, scores, excluded = verdict.weights, verdict.scores, verdict.excluded
     excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
     return Closed(
-        state=GlobalState(model=model, memory=memory, declared=declared, rule=outcome.state),
+        state=GlobalState(model=model, memory=memory, declared=declared, rule=outcome.state, nodes=state.nodes),
         accepted=tuple(site for site in admitted.sites if site not in excluded_sites) if excluded else admitted.sites,
         rejections=admitted.rejections
         + tuple(Rejection(site=site, code="E310", reason=reason) for site, reason in excluded_sites.items()),
@@ -179,7 +181,19 @@ def _suspects(job: Job, admitted: Admitted) -> tuple[str, ...]:
     return tuple(admitted.sites[row] for row in found.rows) if found.exceeds(expected) else ()
 
 
-def _capped(counts: np.ndarray, byzantine: int) -> np.ndarray:
+def _spoilt(rule: Rule, f: int) -> int:
+    """How many rows as many hostile ones can spoil: where rows are averaged in groups, all of their groups.
+
+    >>> _spoilt(make_rule("krum", byzantine=2, before="reject+bucketing"), 2)
+    4
+    """
+    rows = f + 1
+    for step in reversed(rule.before):
+        rows = step.arrivals(rows)
+    return rows - 1
+
+
+def _capped(counts: np.ndarray, spoilt: int) -> np.ndarray:
     """Declared counts, none above three times their median, and lower still where claims alone could outvote a rule.
 
     >>> _capped(np.array([10.0, 10.0, 10.0, 1000.0]), 0).tolist()
@@ -188,12 +202,10 @@ def _capped(counts: np.ndarray, byzantine: int) -> np.ndarray:
     [10.0, 10.0, 10.0, 14.78]
     """
     cap, low = WEIGHT_CAP * float(np.median(counts)), float(counts.min())
-    if _heaviest(np.minimum(counts, cap), byzantine) > HOSTILE_SHARE:
+    if _heaviest(np.minimum(counts, cap), spoilt) > HOSTILE_SHARE:
         for _ in range(64):
             middle = (low + cap) / 2
-            low, cap = (
-                (low, middle) if _heaviest(np.minimum(counts, middle), byzantine) > HOSTILE_SHARE else (middle, cap)
-            )
+            low, cap = (low, middle) if _heaviest(np.minimum(counts, middle), spoilt) > HOSTILE_SHARE else (middle, cap)
         cap = low
     capped: np.ndarray = np.minimum(counts, cap)
     return capped

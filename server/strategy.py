@@ -44,7 +44,13 @@ class Strategy(FlowerStrategy):
     wants one. `state` and `first_round` continue an earlier run.
 
     Guarantee: a model leaves the coordinator only after `save` returned, and a round whose quorum or rule is not
-    satisfied changes nothing.
+    satisfied changes nothing. A site's name, and with it its count and its reputation, belongs to the node that first
+    gave it, as Flower numbers nodes; `state` keeps that for a resumed run, from its last released round.
+
+    Not covered: a SuperLink that is started anew without its database, and a SuperNode that is without a registered
+    key, number nodes anew. A SuperNode that restarts so is another node, and does not get its name back in this run. If
+    no node of the earlier run is connected, nobody can be known again: names then go to the nodes that first claim
+    them, and a warning says so. In a simulation names are not kept, since nobody there takes another's.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Strategy(FlowerStrategy):
         self.run = run
         self.first_round = first_round
         self._coordinator = Coordinator(job, tell=tell, save=save, state=state, simulated=simulated)
+        self._simulated = simulated
         self._tell = tell
         self._draw = draw
         self._reference = reference
@@ -71,7 +78,8 @@ class Strategy(FlowerStrategy):
         self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
         self._absent: Exhausted | None = None  # why a round asks nobody
-        self._names: dict[int, str] = {}
+        self._names: dict[int, str] = {} if state is None else dict(state.nodes)
+        self._unseen = set(self._names)  # nodes of an earlier run, until one of them is connected: then numbers hold
         self._bytes_down = 0
         self._started = 0.0
 
@@ -88,6 +96,7 @@ class Strategy(FlowerStrategy):
         Nobody is asked where too few are connected until then: the round is void.
         """
         connected = self._connected(grid)
+        self._recognise(connected)
         if len(connected) < self.job.cohort.quorum:
             self._absent = Exhausted(
                 "E501",
@@ -128,7 +137,9 @@ class Strategy(FlowerStrategy):
         reference = self._reference(server_round, state.model)
         closed = self._coordinator.close(
             server_round,
-            lambda current: close_round(self.job, current, answers, asked=self._asked, rng=rng, reference=reference),
+            lambda current: close_round(
+                self.job, self._with_names(current), answers, asked=self._asked, rng=rng, reference=reference
+            ),
             train=time.perf_counter() - self._started,
             bytes_down=self._bytes_down,
             bytes_up=sum(answer.bytes for answer in answers),
@@ -236,11 +247,26 @@ class Strategy(FlowerStrategy):
             for answer in answers
             if answer.sender in self._asked and answer.sender not in self._names and not answer.unnamed
         }
-        times, taken = Counter(claims.values()), set(self._names.values())
+        times = Counter(claims.values())
+        taken = {name for node, name in self._names.items() if node not in self._unseen}
         for node, name in claims.items():
             free = times[name] == 1 and name not in taken and not name.startswith("node-")
             self._names[node] = name if free else f"node-{node:x}"
+        given = {self._names[node] for node in claims}
+        for node in [node for node in self._unseen if self._names[node] in given]:
+            self._unseen.remove(node)
+            del self._names[node]
         return [replace(answer, site=self._names.get(answer.sender, answer.site)) for answer in answers]
+
+    def _recognise(self, connected: Sequence[int]) -> None:
+        """Whether nodes still have the numbers of the earlier run; said once where none of them is there."""
+        if self._unseen.intersection(connected):
+            self._unseen.clear()
+        elif self._unseen and not self._asked:
+            log.warning("no node of the stopped run is connected: sites' names go to the nodes that first claim them")
+
+    def _with_names(self, state: GlobalState) -> GlobalState:
+        return state if self._simulated else replace(state, nodes=dict(self._names))
 
     def _current(self) -> tuple[Layout, GlobalState]:
         if self._layout is None or self.state is None:

@@ -9,7 +9,7 @@ from typing import Self
 
 import torch
 
-from hedgerow.aggregation.threads import one_blas_thread
+from hedgerow.aggregation.arrays.threads import one_blas_thread
 from hedgerow.eventlog import EventLog
 from hedgerow.events import Listener
 from hedgerow.runs import RunFolder

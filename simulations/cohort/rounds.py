@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hedgerow.aggregation.threads import at_most
+from hedgerow.aggregation.arrays.threads import at_most
 from hedgerow.errors import CODES, Exhausted, HedgerowError
 from hedgerow.privacy import SimulatedRandomness
 from hedgerow.run import Run

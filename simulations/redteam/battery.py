@@ -11,7 +11,7 @@ from hedgerow.scenario import ATTACKS, Scenario
 if TYPE_CHECKING:
     from hedgerow.simulations.attacks import Kind
 
-__all__ = ["DEFAULT_ATTACKS", "adversary", "battery", "what_it_does"]
+__all__ = ["DEFAULT_ATTACKS", "adversary", "backdoors", "battery", "what_it_does"]
 
 # Blind ones, those that see the honest updates, those that fit their strength to the rule, and a backdoor.
 DEFAULT_ATTACKS = (
@@ -77,6 +77,15 @@ def what_it_does(text: str) -> str:
     """
     kind = _kind(text)
     return "" if kind is None else kind.summary
+
+
+def backdoors(attacks: Sequence[str]) -> tuple[str, ...]:
+    """Those of the attacks that plant a backdoor whose success is measured, as far as this process knows them.
+
+    >>> backdoors(("sign-flip", "badnets:0.5", "model-replacement"))
+    ('badnets:0.5', 'model-replacement')
+    """
+    return tuple(text for text in attacks if (kind := _kind(text)) is not None and kind.success is not None)
 
 
 def _kind(text: str) -> Kind | None:

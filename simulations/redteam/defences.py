@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT_DEFENCES", "Defence", "asked_in_a_round", "default_defences", "once", "rule_of"]
 
-DEFAULT_DEFENCES = ("arc+nnm|trimmed-mean|update_momentum=0.9", "nnm|trimmed-mean", "trimmed-mean", "mean")
+USUAL = "reject+arc+nnm|trimmed-mean"
+DEFAULT_DEFENCES = (USUAL, f"{USUAL}|update_momentum=0.9", "nnm|trimmed-mean", "mean")
 TOLD = "aggregate.byzantine"  # goes with the number of attackers, never with a defence
 
 
@@ -93,14 +94,21 @@ class Defence:
         """The job with this defence, told of `f` hostile sites.
 
         Raises:
-            Misconfigured: E101–E106 if the job cannot be so.
+            Misconfigured: E101–E106 if the job cannot be so; of a setting of its own, the place is the defences.
         """
         from hedgerow.aggregation import supports_weights
 
         changed = {**self.settings, TOLD: f}
         if job.aggregate.weights == "examples" and not supports_weights(self.rule, self.before):
             changed.setdefault("aggregate.weights", "uniform")
-        return job.override(changed)
+        try:
+            return job.override(changed)
+        except Misconfigured as error:
+            if not self.more:
+                raise
+            raise Misconfigured(
+                error.code, f"in '{self.name}': {error.message}", place="defences", hint=error.hint
+            ) from None
 
     def rule_against(self, f: int) -> Rule:
         """The rule itself, told of `f` hostile sites.

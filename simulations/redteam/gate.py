@@ -14,11 +14,12 @@ from difflib import get_close_matches
 from hedgerow.errors import Misconfigured
 from hedgerow.report.redteamrows import Judged, WorstCase
 
-__all__ = ["Gate"]
+__all__ = ["BACKDOOR", "Gate"]
 
 SENTENCE = re.compile(r"\s*([A-Za-z_][\w.]*)\s*([<>=!]+)\s*(\S.*?)\s*")
 NUMBER = re.compile(r"\d*\.?\d+(?:[eE][+-]?\d+)?")
-SENSE: Mapping[str, str] = {"worst.accuracy": ">=", "clean.cost": "<=", "backdoor.success": "<="}
+BACKDOOR = "backdoor.success"
+SENSE: Mapping[str, str] = {"worst.accuracy": ">=", "clean.cost": "<=", BACKDOOR: "<="}
 EXAMPLE = 'write for example "worst.accuracy >= 0.80", "clean.cost <= 0.015" or "backdoor.success <= 0.05"'
 
 
@@ -68,7 +69,7 @@ class Gate:
         interval that one could rely on.
 
         It fails closed: a run that is not done, a model that an attack destroyed, a case where the defence cannot be
-        run, or nothing measured fail the gate, and the text says which.
+        run, a run that was judged by nothing, or nothing measured fail the gate, and the text says which.
         """
         for each in cases:
             if each.case.unfit:
@@ -81,6 +82,8 @@ class Gate:
             if each.lost:
                 run = each.lost[0]
                 return self._failed(f"{run.settings['attack']} left no usable model (run {run.name})")
+            if each.unmeasured:
+                return self._failed(f"nobody measured the model of run {each.unmeasured[0].name}")
         return _JUDGED[self.measure](self, cases)
 
     def _failed(self, why: str) -> Judged:
@@ -120,6 +123,9 @@ def _backdoor(gate: Gate, cases: Sequence[WorstCase]) -> Judged:
         return gate._failed(
             "no backdoor attack was run" + (f" in {len(cases) - len(values)} of the cases" if values else "")
         )
+    untried = [run for each in cases for run in each.untried]
+    if untried:
+        return gate._failed(f"run {untried[0].name} does not tell how often its backdoor opens")
     value, case = max(values, key=lambda pair: pair[0])
     return gate._judged(value, f"by {case.backdoor_attack} ({_place(case)})", seeds=len(case.by_seed))
 
@@ -127,7 +133,7 @@ def _backdoor(gate: Gate, cases: Sequence[WorstCase]) -> Judged:
 _JUDGED: Mapping[str, Callable[[Gate, Sequence[WorstCase]], Judged]] = {
     "worst.accuracy": _worst,
     "clean.cost": _clean,
-    "backdoor.success": _backdoor,
+    BACKDOOR: _backdoor,
 }
 
 

@@ -9,7 +9,7 @@ from hedgerow.errors import HedgerowError
 from hedgerow.report.redteamadvice import Candidate, Recommendation, recommend
 from hedgerow.report.redteamrows import NOBODY, Judged, RedTeamSummary, WorstCase, pair_of, worst_cases
 from hedgerow.report.sweeprows import SweepRun
-from hedgerow.simulations.redteam.battery import adversary, what_it_does
+from hedgerow.simulations.redteam.battery import adversary, backdoors, what_it_does
 from hedgerow.simulations.redteam.defences import asked_in_a_round
 from hedgerow.simulations.redteam.folder import RedTeamFolder
 from hedgerow.simulations.sweeps.found import BatchResult
@@ -25,7 +25,7 @@ class RedTeam(BatchResult[RedTeamFolder]):
     @functools.cached_property
     def cases(self) -> tuple[WorstCase, ...]:
         """The worst of every attack and seed, for each split, number of hostile sites and defence."""
-        return worst_cases(self.folder.cases, self.outcomes)
+        return worst_cases(self.folder.cases, self.outcomes, backdoors=backdoors(self.folder.attacks))
 
     @property
     def own(self) -> tuple[WorstCase, ...]:
@@ -169,7 +169,20 @@ class RedTeam(BatchResult[RedTeamFolder]):
             runs=self.outcomes,
             cases=self.cases,
             gates=self.gates if self.status != "unfinished" else (),
+            guessing=self._guessing(),
         )
+
+    def _guessing(self) -> dict[str, float]:
+        """By split the share of the most common label, as the plain mean's first run tells of its sites."""
+        found: dict[str, float] = {}
+        runs = self.runs
+        for cell in self.folder.cells:
+            split = str(cell.settings["split"])
+            if cell.settings["f"] == 0 and split not in found and cell.name in runs:
+                labels = [event["labels"] for event in runs[cell.name].events("data-described") if event["labels"]]
+                counts = [sum(of_one) for of_one in zip(*labels, strict=True)]
+                found |= {split: max(counts) / sum(counts)} if counts else {}
+        return found
 
 
 def _worst_record(case: WorstCase) -> dict[str, object]:

@@ -12,11 +12,11 @@ from hedgerow.job import Job
 from hedgerow.report.template import need_jinja2
 from hedgerow.scenario import Scenario
 from hedgerow.simulations.engine import engine_of
-from hedgerow.simulations.redteam.battery import battery
+from hedgerow.simulations.redteam.battery import backdoors, battery
 from hedgerow.simulations.redteam.cells import honest
 from hedgerow.simulations.redteam.defences import Defence, default_defences, once
 from hedgerow.simulations.redteam.folder import RedTeamFolder
-from hedgerow.simulations.redteam.gate import Gate
+from hedgerow.simulations.redteam.gate import BACKDOOR, Gate
 from hedgerow.simulations.redteam.result import RedTeam
 from hedgerow.simulations.sites import prepare
 from hedgerow.simulations.sweeps.batch import Means, Step, no_command, say_nothing, started
@@ -101,6 +101,7 @@ def attack(
     )
     means = Means(workers=workers, memory=memory, address=address, listeners=listeners, bare=True)
     _refuse_impossible(planned)
+    _refuse_unjudged(planned)
     refuse_unusable(planned, _distinct(planned.cells), task, means, seed=given.seed)
     folder = planned.write(Path(runs), name)
     with folder.lock():
@@ -193,6 +194,21 @@ def _refuse_impossible(planned: RedTeamFolder) -> None:
         case = planned.cases[0]
         what = f"no defence can be run: '{case.defence}', {case.unfit}"
         raise Misconfigured("E105", what, place="defences", hint="lower f, or add sites")
+
+
+def _refuse_unjudged(planned: RedTeamFolder) -> None:
+    """A gate on backdoors where none is planted, or where nobody tries them: it could not but fail in the end."""
+    gate = next((gate for gate in planned.gates if gate.measure == BACKDOOR), None)
+    if gate is None:
+        return
+    if not backdoors(planned.attacks):
+        what = f"'{gate}' judges backdoors, and none of the attacks plants one: {', '.join(planned.attacks)}"
+        raise Misconfigured(
+            "E105", what, place="gate", hint="add one to the attacks, as badnets, or leave the gate out"
+        )
+    if planned.job.evaluate != "server":
+        what = f"'{gate}' judges backdoors, which the server alone tries, and evaluate is '{planned.job.evaluate}'"
+        raise Misconfigured("E105", what, place="gate", hint='write evaluate = "server", or leave the gate out')
 
 
 def _distinct(cells: Iterable[Cell]) -> list[Cell]:

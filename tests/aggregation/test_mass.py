@@ -20,6 +20,7 @@ from hedgerow.aggregation import (
     Median,
     MoNNA,
     MultiKrum,
+    RejectLong,
     Rule,
     TrimmedMean,
     aggregate,
@@ -27,8 +28,10 @@ from hedgerow.aggregation import (
     median,
     trimmed_mean,
 )
+from hedgerow.aggregation.arrays.gram import measure
+from hedgerow.aggregation.given import Given
 from hedgerow.aggregation.mass import hostile_mass, weighted_middle, within
-from hedgerow.aggregation.selection import heavy_scores, krum_scores
+from hedgerow.aggregation.rules.selection import heavy_scores, krum_scores
 from hedgerow.errors import Misconfigured
 
 Floats = npt.NDArray[np.float64]
@@ -196,6 +199,50 @@ def test_buckets_weigh_what_their_rows_weigh() -> None:
     X, weights = sample(5), np.arange(1.0, N + 1)
     got = aggregate(X, Bucketing(size=3) | Mean(), weights=weights, rng=np.random.default_rng(0)).vector
     np.testing.assert_allclose(got, weights @ X / weights.sum(), atol=1e-12)
+
+
+@given(seed=seeds, n=st.integers(4, 15), f=st.integers(1, 3), size=st.integers(2, 3))
+@settings(max_examples=100, deadline=None)
+def test_a_bucket_weighs_what_its_rows_weigh_and_the_heaviest_buckets_bound_the_hostile_ones(
+    seed: int, n: int, f: int, size: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    weights = rng.lognormal(0, 1, n)
+    weights /= weights.sum()
+    mixed = Bucketing(size=size).mix(measure(sample(seed, n)), Given(f=f, weights=weights, rng=rng))
+    groups = mixed.geometry.shares > 0
+    assert mixed.weights is not None
+    np.testing.assert_allclose(mixed.weights, [weights[group].sum() for group in groups], atol=1e-12)
+    hostile = rng.permutation(n)[:f]
+    heaviest = np.sort(mixed.weights)[-f:].sum()
+    assert mixed.weights[groups[:, hostile].any(axis=1)].sum() <= heaviest + 1e-12
+    assert heaviest <= np.sort(weights)[-f * size :].sum() + 1e-12
+
+
+def test_what_the_heaviest_buckets_hold_is_asked_after_merging() -> None:
+    weights = np.array([3.0, 3.0, *[1.0] * 10])  # two rows hold 38 %, two buckets of two 50 % unless they share one
+    rng = np.random.default_rng(2)
+    aggregate(sample(0, 12), Median(f=2), weights=weights)
+    with pytest.raises(Misconfigured, match="E103 the 2 heaviest of 6 rows hold 50%"):
+        aggregate(sample(0, 12), Bucketing() | Median(f=2), weights=weights, rng=rng)
+
+
+@given(seed=seeds, f=st.integers(1, 4))
+@settings(max_examples=100, deadline=None)
+def test_equal_hostile_rows_are_never_chosen_by_weighted_krum_where_other_hostile_rows_were_rejected(
+    seed: int, f: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2 * f + 3, 3 * f + 8))
+    X, weights = 10 + 1e-5 * rng.standard_normal((n, 20)), rng.lognormal(0, 0.7, n)
+    hostile, long = rng.permutation(np.argsort(-weights)[:f]), int(rng.integers(0, f + 1))
+    X[hostile] = -10.0  # as long as the honest ones, and as far from them as can be
+    X[hostile[:long]] *= 100
+    try:
+        chosen = aggregate(X, RejectLong(f=f) | Krum(f=f), weights=weights).vector
+    except Misconfigured:
+        return
+    np.testing.assert_allclose(chosen, 10.0, atol=1e-3)
 
 
 def test_a_row_of_no_weight_has_no_say() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hedgerow import Job, Run, Scenario, attack, simulate
+from hedgerow.errors import Exhausted
 from hedgerow.events import Listener
 from hedgerow.project import Project
 from hedgerow.simulations.redteam import RedTeam
@@ -100,12 +101,6 @@ def test_the_gate_sets_the_exit_code_both_ways(hedgerow: Any, public: Any) -> No
     assert told.exit_code == 6 and "E507" in told.err and "median" in told.out
 
 
-def test_a_backdoor_gate_without_a_backdoor_fails(hedgerow: Any, public: Any) -> None:
-    public()
-    error = hedgerow(*ONCE, "--gate", "backdoor.success <= 0.05", "--json").error
-    assert error["code"] == "E507" and "no backdoor attack was run" in error["message"]
-
-
 @pytest.mark.parametrize(
     ("words", "code", "place", "hint"),
     [
@@ -119,6 +114,8 @@ def test_a_backdoor_gate_without_a_backdoor_fails(hedgerow: Any, public: Any) ->
         (["--seeds", "0"], "E103", "--seeds", ""),
         (["--gate", "worst.acuracy >= 0.8"], "E103", "--gate", "did you mean 'worst.accuracy'?"),
         (["--gate", "worst.accuracy => 0.8"], "E103", "--gate", "worst.accuracy >= 0.8"),
+        (["--gate", "backdoor.success <= 0.05", "--attacks", "alie"], "E105", "--gate", "badnets"),
+        (["--defences", "mean|update_momentum=2"], "E103", "--defences", ""),
         (["--engine", "coohrt"], "E103", "--engine", "did you mean 'cohort'?"),
         (["--workers", "0"], "E103", "--workers", ""),
         (["--memory", "much"], "E103", "--memory", "4GB"),
@@ -185,6 +182,28 @@ def test_ctrl_c_keeps_what_is_done_and_resume_does_the_rest(hedgerow: Any, inter
     assert {name: log.read_bytes() for name, log in logs.items()} == before
     assert len(re.findall(r"^ *\d+/14 ", answer.out, re.MULTILINE)) == 10
     assert RedTeam(stopped.path).status == "finished"
+
+
+def test_a_full_disk_names_the_command_that_goes_on(
+    hedgerow: Any, public: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public()
+    left = 2
+
+    def full(*arguments: Any, **named: Any) -> Run:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            place = str(Path(named["runs"], "mean"))
+            raise Exhausted("E503", "no space left", place=place, hint="hedgerow resume RUN")
+        return simulate(*arguments, **named)
+
+    monkeypatch.setattr("hedgerow.simulations.sweeps.through.simulate", full)
+    for words in (ONCE, ("resume",)):
+        error = hedgerow(*words, "--json").error
+        (path,) = Path("runs").iterdir()
+        assert error["code"] == "E503" and error["place"]
+        assert error["hint"].endswith(f"go on with: hedgerow resume {path.name}")
 
 
 def test_a_stopped_red_team_is_listed_and_reported(hedgerow: Any, interrupted: str) -> None:

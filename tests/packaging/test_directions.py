@@ -137,7 +137,7 @@ def test_one_file_alone_imports_flowers_insides(checkout: Path) -> None:
         ("hedgerow.aggregation.krum", "import flwr"),
         ("hedgerow.aggregation.krum", "def f():\n    from hedgerow.privacy import Ledger"),
         ("hedgerow.aggregation.krum", "if TYPE_CHECKING:\n    from hedgerow import server"),
-        ("hedgerow.privacy.ledger", "import hedgerow.aggregation.gram as gram"),
+        ("hedgerow.privacy.ledger", "import hedgerow.aggregation.arrays.gram as gram"),
         ("hedgerow.privacy.ledger", "importlib.import_module('hedgerow.client.app')"),
         ("hedgerow.server.round", "from hedgerow.client import client_app"),
         ("hedgerow.client.app", "from hedgerow.server.app import server_app"),

@@ -25,7 +25,7 @@ LEFT_BEHIND = (
     "client/node.key",
     "simulations/local/ca.pem",
     "aggregation/.DS_Store",
-    "aggregation/rows.py.swp",
+    "aggregation/arrays/rows.py.swp",
 )
 
 

@@ -148,6 +148,14 @@ def test_what_is_missing_is_said_in_red(tmp_path: Path) -> None:
     assert "mean was not run with f = 2: it needs 9 updates." in page.text
 
 
+@pytest.mark.parametrize(("guessing", "said"), [(0.948, True), (0.5, False)])
+def test_a_mean_that_hardly_beats_guessing_is_said_in_red(tmp_path: Path, guessing: float, said: bool) -> None:
+    page = drawn(tmp_path, summary(guessing={"iid": guessing}))
+    grave = " ".join(re.findall(r'<li class="grave">(.*?)</li>', page.source, re.S))
+    words = "Even the plain mean that nobody attacks reaches only accuracy 0.950 on split iid; to answer always"
+    assert (words in " ".join(grave.split())) is said
+
+
 @pytest.mark.parametrize("passed", [True, False])
 def test_the_gates_verdict_is_on_the_first_screen(tmp_path: Path, passed: bool) -> None:
     gate = Judged(passed=passed, measured=0.7, text="worst.accuracy >= 0.6: passed, 0.700")

@@ -13,13 +13,14 @@ from flwr.clientapp import ClientApp
 
 from hedgerow.client import client_app
 from hedgerow.errors import Exhausted, Misconfigured
-from hedgerow.eventlog import read_events
+from hedgerow.eventlog import EventLog, read_events
 from hedgerow.flowercompat import quiet_flower
 from hedgerow.job import Job
 from hedgerow.runs import RunFolder
 from hedgerow.scenario import Scenario
 from hedgerow.server import HedgerowServerApp, server_app
 from hedgerow.server.framing import switched_off
+from hedgerow.server.ongoing import OngoingRun
 from hedgerow.simulations.localgrid import LocalNode, run_in_process
 from hedgerow.task import Data, Site, Split, Task
 
@@ -118,6 +119,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(tmp_path: Path, job: M
     assert latest is not None
     assert json.loads(latest[1].state["declared.sites"].tobytes()) == ["site-01", "site-02", "site-03"]
     assert latest[1].state["declared.counts"].tolist() == [30, 30, 30]
+    assert "nodes" not in latest[1].state  # nobody in a simulation takes another's name
 
 
 def test_a_finished_run_asks_nobody_again(tmp_path: Path, job: MakeJob) -> None:
@@ -185,6 +187,8 @@ def test_under_flower_alone_a_run_that_stopped_goes_on_where_the_environment_say
     assert [folder.rounds()[number] for number in (0, 1)] == [models[number] for number in (0, 1)]
     assert len(folder.rounds()) == 4
     events = list(read_events(folder.events))
+    names = OngoingRun.begin(Line(), folder, EventLog(folder.events)).state.nodes
+    assert names == {1: "site-01", 2: "site-02", 3: "site-03"}
     assert [event["event"] for event in events].count("run-resumed") == 1
     assert events[-1]["status"] == "finished" and events[-1]["rounds"] == 3
     with pytest.raises(Misconfigured, match="E113"):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -253,6 +254,61 @@ def test_a_site_under_another_s_name_does_not_have_the_other_rejected(job: MakeJ
         run(Strategy(job(rounds=3), tell=events.append), answering(squatting(late)))
         last = kinds(events, "RoundClosed")[-1]
         assert not last.rejected and set(last.accepted) == {"node-1", "node-2", holder, "ward-4"}
+
+
+def resumed_with(agreed: Job, state: GlobalState, answer: Answer, *, nodes: int) -> tuple[list[Any], GlobalState]:
+    """The rounds that close after the second one, and the last one's state."""
+    events: list[Event] = []
+    states: list[GlobalState] = []
+
+    def save(number: int, state: GlobalState, announce: Callable[[str], None]) -> None:
+        states.append(state)
+        announce("")
+
+    run(Strategy(agreed, tell=events.append, save=save, state=state, first_round=3), answering(answer), nodes)
+    return kinds(events, "RoundClosed"), states[-1]
+
+
+def after_two_rounds(job: MakeJob) -> GlobalState:
+    states: list[GlobalState] = []
+
+    def save(number: int, state: GlobalState, announce: Callable[[str], None]) -> None:
+        states.append(state)
+        announce("")
+
+    run(Strategy(job(aggregate__weights="examples", rounds=2), save=save), answering(unit_update))
+    return states[-1]
+
+
+def test_after_a_resume_a_new_node_does_not_get_the_name_of_one_that_is_away(job: MakeJob) -> None:
+    state = after_two_rounds(job)
+    assert state.nodes == {node: f"ward-{node}" for node in (1, 2, 3, 4)}
+
+    def answer(node: int, number: int, model: np.ndarray) -> RecordDict:
+        if node == 4 and number == 3:
+            return failure_content("E308", site="")
+        site = "ward-4" if node == 5 else f"ward-{node}"
+        return reply_content(np.eye(SIZE, dtype=np.float32)[node], site=site, examples=5 if node < 5 else 10**6)
+
+    agreed = job(aggregate__weights="examples", rounds=4)
+    rounds, last = resumed_with(agreed, state, answer, nodes=5)
+    wards = ("ward-1", "ward-2", "ward-3", "ward-4")
+    assert [round_.accepted for round_ in rounds] == [("node-5", *wards[:3]), ("node-5", *wards)]
+    assert last.nodes == {**state.nodes, 5: "node-5"}
+    assert last.declared["ward-4"] == 5
+
+
+def test_where_no_node_of_the_stopped_run_is_left_names_go_to_those_who_claim_them(
+    job: MakeJob, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new SuperLink: the sites are the same, their numbers are not."""
+    state = after_two_rounds(job)
+    before = replace(state, nodes={node + 100: name for node, name in state.nodes.items()})
+    agreed = job(aggregate__weights="examples", rounds=4)
+    rounds, last = resumed_with(agreed, before, unit_update, nodes=3)
+    assert rounds[-1].accepted == ("ward-1", "ward-2", "ward-3")
+    assert last.nodes == {1: "ward-1", 2: "ward-2", 3: "ward-3", 104: "ward-4"}
+    assert caplog.text.count("no node of the stopped run is connected") == 1
 
 
 def test_a_void_round_changes_nothing_and_the_next_goes_on(job: MakeJob) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hedgerow.cli.again import resume_command
+from hedgerow.cli.again import resume_command, resume_new, resume_words
 from hedgerow.cli.answer import failed_after
 from hedgerow.cli.attacklines import advice_lines, start_words, worst_lines
 from hedgerow.cli.outcome import closing_words
@@ -18,7 +19,7 @@ from hedgerow.cli.overriding import command, overridden, read_words, scenario_of
 from hedgerow.cli.simulating import Means, refuse_engine, task_of
 from hedgerow.cli.sitelog import failures_once
 from hedgerow.cli.sweeplines import StepLines
-from hedgerow.errors import HedgerowError, Misconfigured, error_of
+from hedgerow.errors import Exhausted, HedgerowError, Misconfigured, error_of
 from hedgerow.job import Job
 from hedgerow.project import Project
 from hedgerow.report.redteamrows import NOBODY, broken
@@ -86,6 +87,7 @@ def attack_project(asked: AttackAsked, runs: Path, *, quiet: bool) -> tuple[Mapp
     Raises:
         Misconfigured: whatever is wrong with the options or with any run; nothing was written then.
         Failed: a gate failed, or a run stopped that nobody attacked; the envelope's error has all that was found.
+        Exhausted: E503 with the command that goes on, E504.
     """
     from hedgerow.simulations.redteam import attack
     from hedgerow.simulations.sweeps.batch import say_nothing
@@ -98,7 +100,8 @@ def attack_project(asked: AttackAsked, runs: Path, *, quiet: bool) -> tuple[Mapp
     if task is None:
         raise Misconfigured("E111", "this Flower app has no Hedgerow task", place=str(asked.path))
     scenario = scenario_of(project.scenario(), asked.scenario, None)
-    with failures_once():
+    again = resume_new(runs)
+    with failures_once(), _how_to_go_on(again):
         try:
             done = attack(
                 overridden(project.job(), "-c", asked.config),
@@ -141,7 +144,7 @@ def resume_attack_of(found: RedTeam, means: Means, runs: Path, *, quiet: bool) -
     means.refuse_wrong(folder.engine)
     task = task_of(folder.project, folder.name, "redteam.resume_attack(RedTeamFolder.open(path), task)")
     folder = RedTeamFolder.open(folder.path)  # again: a rule of the task's own says only now how many updates it needs
-    with failures_once():
+    with failures_once(), _how_to_go_on(lambda: resume_words(runs, folder.name)):
         done = resume_attack(
             folder,
             task,
@@ -152,6 +155,17 @@ def resume_attack_of(found: RedTeam, means: Means, runs: Path, *, quiet: bool) -
             run_command=partial(run_command, folder.command, folder.scenario),
         )
     return _answer(done, runs, quiet=quiet)
+
+
+@contextlib.contextmanager
+def _how_to_go_on(again: Callable[[], str]) -> Iterator[None]:
+    """A full disk stops all of a red team: what goes on is not the run that could not be written."""
+    try:
+        yield
+    except Exhausted as error:
+        if error.code != "E503" or not again():
+            raise
+        raise Exhausted("E503", error.message, place=error.place, hint=f"free some space; {again()}") from None
 
 
 def report_attack(found: RedTeam, others: Sequence[str]) -> tuple[Mapping[str, Any], str]:

@@ -31,10 +31,6 @@ class Choices:
     def before(self) -> str:
         return "reject+arc+nnm" if self.byzantine else "clip"
 
-    @property
-    def update_momentum(self) -> float:
-        return 0.9 if self.byzantine else 0.0
-
 
 def choose(*, sites: int, split: str, smallest: int, largest: int) -> Choices:
     """Choose for `sites` sites of `smallest` to `largest` training records.

@@ -46,7 +46,6 @@ def render_pyproject(name: str, choices: Choices) -> str:
         before_comment="leave out the longest, shorten the next, then mix each with its nearest neighbours"
         if robust
         else "shorten long updates",
-        update_momentum=toml_literal(choices.update_momentum),
         sites=str(choices.sites),
         split=toml_literal(choices.split),
         split_comment=comments.get(choices.split, "uneven labels; or iid, labels:PER_SITE, quantity:ALPHA"),

@@ -128,7 +128,7 @@ def _unusable(own: Sequence[WorstCase]) -> str:
     lost = [run for each in own for run in each.lost]
     if lost:
         return f"{lost[0].settings['attack']} left no usable model (run {lost[0].name})"
-    if any(each.value is None for each in own):
+    if any(each.value is None or each.unmeasured for each in own):
         return "nothing was measured"
     return ""
 

@@ -3,10 +3,12 @@
 from hedgerow.report.content import Note
 from hedgerow.report.numbers import plural
 from hedgerow.report.redteamrows import RedTeamSummary, broken
+from hedgerow.report.redteamtexts import figure
 
 __all__ = ["red_team_notes"]
 
 ADAPTIVE = "knows the rule"
+LITTLE = 0.1  # of the way from guessing to no error: a model that is not farther has hardly learned
 
 
 def red_team_notes(team: RedTeamSummary) -> tuple[Note, ...]:
@@ -25,6 +27,7 @@ def red_team_notes(team: RedTeamSummary) -> tuple[Note, ...]:
         words = f"{plural(len(failed), 'run')} failed for other reasons and count in nothing: {failed[0].name}, "
         words += f"{failed[0].code} {failed[0].reason}.".replace("..", ".")
         notes.append(Note(text=words, grave=True))
+    notes += _unlearned(team)
     unfit = {(case.case.defence, case.case.f): case.case.unfit for case in team.cases if case.case.unfit}
     for (defence, f), why in unfit.items():
         notes.append(Note(text=f"{defence} was not run with f = {f}: {why}."))
@@ -60,3 +63,21 @@ def red_team_notes(team: RedTeamSummary) -> tuple[Note, ...]:
         words = "One seed has no interval and no spread: a difference may be chance. Repeat with --seeds 3."
     notes.append(Note(text=words))
     return tuple(notes)
+
+
+def _unlearned(team: RedTeamSummary) -> list[Note]:
+    """The splits in which even the plain mean does not learn with nobody attacking: no attack can be seen there."""
+    notes = []
+    for split, guessing in team.guessing.items() if team.metric == "accuracy" else ():
+        runs = [run for run in team.runs if (run.settings["split"], run.settings["f"]) == (split, 0)]
+        values = [run.value for run in runs if run.value is not None]
+        if values and max(values) <= guessing + LITTLE * (1 - guessing):
+            best = figure(max(values))
+            words = (
+                f"Even the plain mean that nobody attacks reaches only accuracy {best} on split {split}; to answer "
+                f"always with the most common label gives {figure(guessing)}. The model has not learned, so "
+                "these numbers tell no defence from another: first find a job that learns, with more rounds or another "
+                "local.lr."
+            )
+            notes.append(Note(text=words, grave=True))
+    return notes

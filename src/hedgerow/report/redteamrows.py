@@ -1,8 +1,9 @@
 """What a red team's runs add up to: for each defence, number of attackers and split, the worst that any attack did."""
 
+import math
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from hedgerow.report.beside import lower_is_better
 from hedgerow.report.sweeprows import Spread, SweepRun, spread
@@ -47,9 +48,10 @@ class WorstCase:
     `value` is the lowest (for a loss the highest) final metric of any single run, by `attack` with `seed`; `by_seed` is
     the worst over the attacks for each seed. Both are `None` where an attack left no usable model: its rounds released
     nothing, or its metric is no finite number; these runs are `lost`. What failed for any other reason is `broken`, and
-    counts in nothing. `clean` is the metric with nobody attacking, `costs` by seed what it lacks to the
-    plain mean (positive: worse than the mean). `backdoor` is the highest success of any backdoor. `seconds` are
-    the mean of a run. `waiting` runs are not done yet, and count in nothing.
+    counts in nothing. `unmeasured` runs under attack ended well, and nobody had records to judge their model by;
+    `untried` ones did not tell how often their backdoor opens. `clean` is the metric with nobody attacking, `costs` by
+    seed what it lacks to the plain mean (positive: worse than the mean). `backdoor` is the highest success of any
+    backdoor. `seconds` are the mean of a run. `waiting` runs are not done yet, and count in nothing.
     """
 
     case: Case
@@ -67,6 +69,8 @@ class WorstCase:
     seconds: float | None
     lost: tuple[SweepRun, ...]
     broken: tuple[SweepRun, ...]
+    unmeasured: tuple[SweepRun, ...]
+    untried: tuple[SweepRun, ...]
 
     @property
     def cost(self) -> float | None:
@@ -114,7 +118,8 @@ class Judged:
 class RedTeamSummary:
     """What a red team's page says. The first of `defences` is the job's own.
 
-    `sees` says for each attack which adversary it assumes, `does` what that does.
+    `sees` says for each attack which adversary it assumes, `does` what that does. `guessing` is by split the share of
+    the sites' most common label: the accuracy of a model that has learned nothing else.
     """
 
     name: str
@@ -136,6 +141,7 @@ class RedTeamSummary:
     runs: tuple[SweepRun, ...]
     cases: tuple[WorstCase, ...]
     gates: tuple[Judged, ...]
+    guessing: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -168,23 +174,27 @@ def pair_of(runs: Sequence[SweepRun], case: Case, attack: str) -> Pair:
         runs=mine,
         result=spread(values),
         lowest=worst(values, default=None),
-        backdoor=max((run.backdoor for run in mine if run.backdoor is not None), default=None),
+        backdoor=max((success for run in mine if (success := _success(run)) is not None), default=None),
         seconds=statistics.fmean(seconds) if seconds else None,
         lost=sum(map(_lost, mine)),
         waiting=sum(map(_waiting, mine)),
     )
 
 
-def worst_cases(cases: Sequence[Case], runs: Sequence[SweepRun]) -> tuple[WorstCase, ...]:
+def worst_cases(
+    cases: Sequence[Case], runs: Sequence[SweepRun], *, backdoors: Collection[str] = ()
+) -> tuple[WorstCase, ...]:
     """The worst of each case, in their order.
 
     The runs' settings are `split`, `f`, `defence` and `attack`; those of the plain mean that nobody attacks, which the
-    clean cost is measured against, have `f` = 0.
+    clean cost is measured against, have `f` = 0. `backdoors` are the attacks that plant one, beside those of which some
+    run tells its success.
     """
-    return tuple(_worst_case(case, runs) for case in cases)
+    planting = {*backdoors, *(str(run.settings["attack"]) for run in runs if _success(run) is not None)}
+    return tuple(_worst_case(case, runs, planting) for case in cases)
 
 
-def _worst_case(case: Case, runs: Sequence[SweepRun]) -> WorstCase:
+def _worst_case(case: Case, runs: Sequence[SweepRun], planting: Collection[str]) -> WorstCase:
     own = [run for run in runs if (_at(run), run.settings["defence"]) == ((case.split, case.f), case.defence)]
     attacked = [run for run in own if run.settings["attack"] != NOBODY]
     metric = next((run.metric for run in own if run.metric), "")
@@ -194,8 +204,8 @@ def _worst_case(case: Case, runs: Sequence[SweepRun]) -> WorstCase:
     for run in sorted(ended, key=lambda run: _rank(run, metric)):
         by_seed.setdefault(run.seed, run.value)
     clean = _where(runs, case, NOBODY)
-    backdoors = [run for run in ended if run.backdoor is not None]
-    strongest = max(backdoors, key=lambda run: run.backdoor or 0.0, default=None)
+    opened = [run for run in ended if _success(run) is not None]
+    strongest = max(opened, key=lambda run: run.backdoor or 0.0, default=None)
     seconds = [run.seconds for run in own if run.done and run.seconds is not None]
     return WorstCase(
         case=case,
@@ -213,6 +223,10 @@ def _worst_case(case: Case, runs: Sequence[SweepRun]) -> WorstCase:
         seconds=statistics.fmean(seconds) if seconds else None,
         lost=tuple(run for run in ended if _lost(run)),
         broken=tuple(run for run in own if broken(run)),
+        unmeasured=tuple(run for run in attacked if run.done and not (run.metric and run.metric == metric)),
+        untried=tuple(
+            run for run in attacked if run.done and run.settings["attack"] in planting and _success(run) is None
+        ),
     )
 
 
@@ -250,6 +264,11 @@ def broken(run: SweepRun) -> bool:
 def _judged(run: SweepRun) -> bool:
     """Whether it ended by itself or by its attackers, and somebody had records to judge its model by."""
     return not (_waiting(run) or broken(run) or (run.done and not run.metric))
+
+
+def _success(run: SweepRun) -> float | None:
+    """How often its backdoor opens, where that was tried on any record."""
+    return run.backdoor if run.backdoor is not None and math.isfinite(run.backdoor) else None
 
 
 def _lost(run: SweepRun) -> bool:

@@ -267,7 +267,12 @@ def test_sybils_are_alike_but_not_equal_and_move_the_sum_as_one() -> None:
 @pytest.mark.parametrize("name", ["alie", "min-max", "min-sum"])
 def test_in_a_run_the_published_side_is_that_of_gradients(name: str, scene_of: Callable[..., Scene]) -> None:
     """Updates are gradients times minus the rate: the published row on gradients, in updates, and its mirror image."""
-    attack = {"alie": lambda rows: alie(rows, z=1.5), "min-max": min_max, "min-sum": min_sum}[name]
+    published: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+        "alie": lambda rows: alie(rows, z=1.5),
+        "min-max": lambda rows: min_max(rows),
+        "min-sum": lambda rows: min_sum(rows),
+    }
+    attack = published[name]
     kind = kind_of(name)
     assert kind.change is not None
     for other, expected in ((0.0, -attack(-H)), (1.0, attack(H))):

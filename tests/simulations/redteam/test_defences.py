@@ -78,6 +78,13 @@ def test_a_typo_names_the_nearest(text: str, code: str, hint: str) -> None:
     assert (caught.value.code, caught.value.place) == (code, "defences") and hint in caught.value.hint
 
 
+def test_a_setting_that_no_job_can_have_names_the_defence() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Defence.parse("mean|update_momentum=2").job(JOB, 1)
+    assert (caught.value.code, caught.value.place) == ("E103", "defences")
+    assert "in 'mean|update_momentum=2': 'local.update_momentum' is 2" in caught.value.message
+
+
 @pytest.mark.parametrize("text", ["median", "krum", "nnm|trimmed-mean", "mean"])
 @pytest.mark.parametrize("f", [1, 3])
 def test_it_fits_exactly_from_the_rules_minimum_on(text: str, f: int) -> None:
@@ -108,13 +115,9 @@ def test_the_jobs_own_stands_first_and_the_plain_mean_last() -> None:
 
 
 def test_what_the_job_is_already_is_not_tried_twice() -> None:
-    job = JOB.override({"aggregate.before": "arc+nnm", "local.update_momentum": 0.9})
-    assert [defence.name for defence in default_defences(job)] == [
-        "arc+nnm|trimmed-mean",
-        "nnm|trimmed-mean",
-        "trimmed-mean",
-        "mean",
-    ]
+    job = JOB.override({"local.update_momentum": 0.9})
+    names = [defence.name for defence in default_defences(job)]
+    assert names == ["reject+arc+nnm|trimmed-mean", "nnm|trimmed-mean", "mean"]
 
 
 def test_the_same_defence_stands_once() -> None:

@@ -1,5 +1,7 @@
 """The gate of a red team: plain minimum and maximum, closed where anything is missing, precise about typos."""
 
+import math
+
 import pytest
 from tests.simulations.redteam.fakes import fake_cases, fake_run
 
@@ -52,6 +54,8 @@ def test_it_fails_closed(sentence: str) -> None:
         (fake_run("krum", "alie", None), "no usable model"),
         (fake_run("krum", "alie", None, status="failed", code="E501"), "no usable model"),
         (fake_run("krum", "alie", None, status="failed", code="E900"), "failed (E900)"),
+        (fake_run("krum", "alie", None, metric=""), "nobody measured"),
+        (fake_run("krum", "alie", 0.9, metric="auc"), "nobody measured"),
     ):
         outcome = gate.check(worst_cases([case], [*clean, good, bad]))
         assert not outcome.passed and outcome.measured is None and why in outcome.text
@@ -79,6 +83,20 @@ def test_a_backdoor_that_one_case_lacks_fails_the_gate() -> None:
     runs = [fake_run("krum", "badnets", 0.9, backdoor=0.0), fake_run("krum", "alie", 0.9, split="by-label")]
     outcome = Gate.parse("backdoor.success <= 1").check(worst_cases(cases, runs))
     assert (outcome.passed, outcome.measured) == (False, None) and "in 1 of the cases" in outcome.text
+
+
+def test_a_backdoor_run_that_does_not_tell_its_success_fails_the_gate() -> None:
+    case, gate = Case(split="iid", f=2, defence="krum"), Gate.parse("backdoor.success <= 1")
+    told = fake_run("krum", "badnets", 0.9, backdoor=0.0)
+    for silent in (
+        fake_run("krum", "badnets", 0.9, seed=1),
+        fake_run("krum", "badnets", 0.9, seed=1, backdoor=math.nan),  # no held-out record outside the target class
+    ):
+        outcome = gate.check(worst_cases([case], [told, silent]))
+        assert (outcome.passed, outcome.measured) == (False, None) and silent.name in outcome.text
+    other = fake_run("krum", "dba", 0.9)
+    assert gate.check(worst_cases([case], [told, other])).passed
+    assert not gate.check(worst_cases([case], [told, other], backdoors=["dba"])).passed
 
 
 def test_another_metric_than_accuracy_fails_the_accuracy_gate() -> None:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from tests.simulations.halves import Halves
 
-from hedgerow import Job, Scenario, Task, simulate
+from hedgerow import Job, Scenario, Site, Task, simulate
 from hedgerow.errors import Exhausted, Misconfigured, Tampered
 from hedgerow.simulations.redteam import RedTeam, RedTeamFolder, attack, resume_attack
 from hedgerow.simulations.sweeps.batch import Step
@@ -31,8 +33,6 @@ def models(found: RedTeam) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RedTeam:
     """One that was not stopped."""
-    from tests.simulations.halves import Halves
-
     from hedgerow import Aggregate, Cohort, Privacy, Secure
 
     job = Job(
@@ -217,7 +217,9 @@ def test_a_defence_whose_precondition_does_not_hold_is_not_run_nor_recommended(
         ({"splits": ["nonsense"]}, "E103", "split"),
         ({"seeds": 0}, "E103", "seeds"),
         ({"gates": ["worst.acuracy >= 0.8"]}, "E103", "gate"),
+        ({"gates": ["worst.accuracy >= 0.1", "backdoor.success <= 0.5"]}, "E105", "gate"),
         ({"engine": "coohrt"}, "E103", "engine"),
+        ({"defences": ["mean|update_momentum=2"]}, "E103", "defences"),
         ({"defences": ["median|cohort.quorum=9"]}, "E105", "cell split=iid"),
     ],
 )
@@ -234,6 +236,27 @@ def test_a_job_that_measures_nothing_is_refused(tmp_path: Path, job: Job, task: 
     with pytest.raises(Misconfigured) as caught:
         attack(job.override({"evaluate": "none"}), task, scenario=scenario, runs=tmp_path / "runs", **TRIED)
     assert (caught.value.code, caught.value.place) == ("E105", "evaluate")
+
+
+def test_a_gate_on_backdoors_that_nobody_tries_is_refused(tmp_path: Path, job: Job, scenario: Scenario) -> None:
+    tried = {**TRIED, "attacks": ["badnets"], "gates": ["backdoor.success <= 0.5"]}
+    with pytest.raises(Misconfigured) as caught:
+        attack(job.override({"evaluate": "sites"}), Halves(own=8), scenario=scenario, runs=tmp_path / "runs", **tried)
+    assert (caught.value.code, caught.value.place) == ("E105", "gate") and "evaluate" in caught.value.message
+    found = attack(job, Halves(), scenario=scenario, runs=tmp_path / "runs", seeds=1, **tried)
+    assert found.gates[0].measured is not None
+
+
+def test_a_job_in_which_nothing_is_learned_is_said_to_tell_no_defence_from_another(
+    tmp_path: Path, job: Job, task: Task, scenario: Scenario
+) -> None:
+    labels = np.concatenate([task.data(Site(name=str(k), index=k, count=5)).train.y for k in range(5)])
+    tried = {**TRIED, "attacks": ["label-flip"]}
+    for changes, learns in (({"local.lr": 1e-6}, False), ({"local.lr": 0.5, "rounds": 10}, True)):
+        found = attack(job.override(changes), task, seeds=1, scenario=scenario, runs=tmp_path, **tried)
+        assert found.summary.guessing == {"iid": pytest.approx(np.bincount(labels).max() / 150)}
+        page = found.report.read_text(encoding="utf-8")
+        assert ("Even the plain mean that nobody attacks reaches only accuracy" in page) is not learns
 
 
 def test_a_task_that_holds_nothing_out_is_refused(
