@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hedgerow.privacy.keystream import KEY_BYTES, keystream
 from hedgerow.splitmix import splitmix, stream_start, uniforms
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SEED_DRAWS", "OsRandomness", "Randomness", "SimulatedNoise", "SimulatedRandomness", "torch_seeded"]
+__all__ = ["SEED_DRAWS", "Bits", "OsRandomness", "Randomness", "SimulatedNoise", "SimulatedRandomness", "torch_seeded"]
 
 SEED_DRAWS = 63  # numbers that `torch_seeded` takes from a stream
 
@@ -52,12 +53,28 @@ class Randomness(Protocol):
         ...
 
 
+class Bits(Protocol):
+    """A source of uniform bits: what integer noise and stochastic rounding are made from.
+
+    Guarantee: every word of every call is independent of all others.
+    """
+
+    @property
+    def description(self) -> str:
+        """What a report says about the source."""
+        ...
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Draw `count` uniform 64-bit words, `(count,)`."""
+        ...
+
+
 class SimulatedRandomness:
     """Seeded randomness for simulation: the same seed and path give the same stream, so it protects nobody.
 
-    `path` names a stream within a seed, for example (site, round): different paths are unrelated streams. Masks and
-    orders come from SplitMix64, whose outputs the cohort engine draws for many sites in one call. Gaussian samples come
-    in float32 from a torch generator seeded by the stream's start, and do not move the other draws.
+    `path` names a stream within a seed, for example (site, round): different paths are unrelated streams. Masks, words
+    and orders come from SplitMix64, whose outputs the cohort engine draws for many sites in one call. Gaussian samples
+    come in float32 from a torch generator seeded by the stream's start, and do not move the other draws.
 
     >>> a, b = SimulatedRandomness(7, 3, 1), SimulatedRandomness(7, 3, 1)
     >>> bool((a.shuffled(50) == b.shuffled(50)).all())
@@ -90,8 +107,13 @@ class SimulatedRandomness:
 
     def shuffled(self, n: int) -> NDArray[np.int64]:
         """Draw an order of 0 … n-1."""
-        first, self._drawn = self._drawn, self._drawn + n
-        return np.argsort(splitmix(self._start, first, n)[0], kind="stable").astype(np.int64)
+        return np.argsort(self.words(n), kind="stable").astype(np.int64)
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Draw `count` words, `(count,)`."""
+        first, self._drawn = self._drawn, self._drawn + count
+        words: NDArray[np.uint64] = splitmix(self._start, first, count)[0]
+        return words
 
 
 class SimulatedNoise:
@@ -118,11 +140,12 @@ class SimulatedNoise:
 class OsRandomness:
     """Randomness from the operating system's generator: the source for anything that is released.
 
-    Guarantee: uniform bits come from `os.urandom`; nothing is seeded, stored or repeatable. Each Gaussian
-    sample is the sum of four independent Box-Muller draws in float64, halved, so that the gaps between
-    floating-point numbers do not give away what the noise was added to.
+    Guarantee: every call asks `os.urandom` for a fresh 256-bit key and draws its bits from that key's AES-CTR stream,
+    which is then forgotten. Nothing is seeded, stored or repeatable: another call, thread, process, fork or restored
+    machine has other keys. Each Gaussian sample is the sum of four independent Box-Muller draws in float64, halved, so
+    that the gaps between floating-point numbers do not give away what the noise was added to.
     Source: Holohan and Braghin, "Secure random sampling in differential privacy", arXiv 2107.10138, sec. 5.1.
-    Cost: 32 bytes of the operating system's randomness a sample.
+    Cost: 32 bytes of the stream a sample.
     """
 
     description = "operating system generator"
@@ -144,8 +167,11 @@ class OsRandomness:
 
     def shuffled(self, n: int) -> NDArray[np.int64]:
         """Draw an order of 0 … n-1."""
-        keys = np.frombuffer(os.urandom(8 * n), dtype=np.uint64)
-        return np.argsort(keys, kind="stable").astype(np.int64)
+        return np.argsort(self.words(n), kind="stable").astype(np.int64)
+
+    def words(self, count: int) -> NDArray[np.uint64]:
+        """Draw `count` uniform words, `(count,)`."""
+        return _words(count)
 
 
 @contextmanager
@@ -171,10 +197,13 @@ def torch_seeded(randomness: Randomness, devices: Sequence[int] = ()) -> Iterato
         torch.default_generator.set_state(before)
 
 
+def _words(count: int) -> NDArray[np.uint64]:
+    return keystream(os.urandom(KEY_BYTES), 8 * count).view(np.uint64)
+
+
 def _uniform(count: int) -> NDArray[np.float64]:
     """`count` uniform numbers on the 2^53 grid in [0, 1)."""
-    bits = np.frombuffer(os.urandom(8 * count), dtype=np.uint64)
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (_words(count) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _summed_box_muller(samples: int) -> "torch.Tensor":
