@@ -73,7 +73,5 @@ class Account:
 
 @lru_cache(maxsize=1 << 15)
 def _price(composition: Composition, delta: float, accountant: Accountant) -> float:
-    events = [
-        SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=steps) for noise, rate, steps in composition
-    ]
+    events = [SampledGaussian(q=rate, noise_multiplier=noise, steps=steps) for noise, rate, steps in composition]
     return epsilon(events, delta, accountant)

@@ -14,7 +14,9 @@ __all__ = ["Charge"]
 
 # Combinations (unit, relation, mechanism, sampler) whose price is known to be right. A shuffled or fixed-size
 # batch is not a Poisson sample, and replacing a record is not removing one: such pairs are refused, not guessed.
-_SOUND = frozenset({("record", "add_remove", "gaussian", "poisson"), ("record", "add_remove", "gaussian", "none")})
+_SOUND = frozenset(
+    (unit, "add_remove", "gaussian", sampler) for unit in ("record", "site") for sampler in ("poisson", "none")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +84,7 @@ class Charge:
     def event(self) -> SampledGaussian:
         """What the accountant needs to know of the charge."""
         return SampledGaussian(
-            noise_multiplier=self.noise_multiplier, sampling_rate=self.sampling_rate, steps=self.steps
+            q=self.sampling_rate, noise_multiplier=self.noise_multiplier, steps=self.steps, sampler=self.sampler
         )
 
     def facts(self) -> dict[str, str | int | float]:

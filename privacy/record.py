@@ -53,8 +53,8 @@ class RecordPlan:
     def event(self, rounds: int = 1) -> SampledGaussian:
         """What `rounds` rounds do to a record, for the accountant."""
         return SampledGaussian(
+            q=self.sampling_rate,
             noise_multiplier=self.noise_multiplier,
-            sampling_rate=self.sampling_rate,
             steps=self.steps_per_round * rounds,
         )
 
@@ -68,7 +68,7 @@ def plan_record_dp(
     epsilon: float,
     delta: float,
     clip: float,
-    accountant: Accountant = "rdp",
+    accountant: Accountant = "pld",
 ) -> RecordPlan:
     """Plan a site's part of a job: the least noise for which all rounds together cost at most `epsilon`.
 
@@ -78,7 +78,7 @@ def plan_record_dp(
 
     >>> plan = plan_record_dp(records=180, batch=32, epochs=1, rounds=20, epsilon=3.0, delta=1e-4, clip=1.0)
     >>> plan.sampling_rate == 32 / 180, plan.steps_per_round, round(plan.noise_multiplier, 2)
-    (True, 6, 2.79)
+    (True, 6, 2.57)
     """
     if records < 1:
         raise Misconfigured("E125", "a site without records cannot train", place="records")
@@ -100,8 +100,8 @@ def plan_record_dp(
     expected_batch = min(batch, records)
     rate = expected_batch / records
     steps = max(1, round(epochs * records / expected_batch))
-    noise = calibrate(epsilon=epsilon, delta=delta, sampling_rate=rate, steps=rounds * steps, accountant=accountant)
-    whole_job = SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=rounds * steps)
+    noise = calibrate(epsilon=epsilon, delta=delta, q=rate, steps=rounds * steps, accountant=accountant)
+    whole_job = SampledGaussian(q=rate, noise_multiplier=noise, steps=rounds * steps)
     return RecordPlan(
         records=records,
         expected_batch=expected_batch,

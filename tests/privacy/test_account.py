@@ -35,8 +35,8 @@ def test_an_account_costs_what_its_charges_cost_together(
     for i in (i for i in taken_back if i < len(counted)):
         account.add(counted[i], -1)
     left = [charge for i, charge in enumerate(counted) if i not in taken_back]
-    assert account.price(1e-5, "rdp") == pytest.approx(epsilon([one.event() for one in left], 1e-5), rel=1e-12)
-    together = epsilon([one.event() for one in [*left, extra]], 1e-5)
+    assert account.price(1e-5, "rdp") == pytest.approx(epsilon([one.event() for one in left], 1e-5, "rdp"), rel=1e-12)
+    together = epsilon([one.event() for one in [*left, extra]], 1e-5, "rdp")
     assert account.price(1e-5, "rdp", extra) == pytest.approx(together, rel=1e-12)
     assert account.strictest(extra) == min(one.delta for one in [*left, extra])
     spent = account.spent(1e-5, "rdp")
@@ -56,7 +56,7 @@ def test_sites_that_are_charged_alike_are_priced_once(monkeypatch: pytest.Monkey
 
     def counting(events: Sequence[SampledGaussian], delta: float, accountant: str) -> float:
         priced.append(events)
-        return epsilon(events, delta)
+        return epsilon(events, delta, "rdp")
 
     monkeypatch.setattr(module, "epsilon", counting)
     module._price.cache_clear()

@@ -36,7 +36,7 @@ CHARGE = Charge(
 
 
 def price(steps: int) -> float:
-    return epsilon([SampledGaussian(noise_multiplier=2.0, sampling_rate=0.1, steps=steps)], DELTA)
+    return epsilon([SampledGaussian(q=0.1, noise_multiplier=2.0, steps=steps)], DELTA, "rdp")
 
 
 def spent(ledger: Ledger, dataset: str = "ward-7") -> float:

@@ -31,7 +31,7 @@ TABLE = [
 
 
 def event(noise: float, rate: float, steps: int) -> SampledGaussian:
-    return SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=steps)
+    return SampledGaussian(q=rate, noise_multiplier=noise, steps=steps)
 
 
 @pytest.mark.parametrize(("rate", "noise", "steps", "delta", "rdp", "prv"), TABLE)
@@ -56,15 +56,15 @@ def test_the_price_of_a_full_batch_agrees_with_the_gaussian_mechanisms_renyi_for
         steps * a / (2 * noise**2) + math.log((a - 1) / a) - math.log(delta * a) / (a - 1)
         for a in (1 + x / 10 for x in range(1, 100))
     )
-    assert epsilon([event(noise, 1.0, steps)], delta) == pytest.approx(by_hand, rel=1e-9)
+    assert epsilon([event(noise, 1.0, steps)], delta, "rdp") == pytest.approx(by_hand, rel=1e-9)
 
 
 def test_the_order_and_grouping_of_events_does_not_matter() -> None:
     apart = [event(1.0, 0.1, 3), event(2.0, 0.05, 10), event(1.0, 0.1, 7)]
     together = [event(2.0, 0.05, 10), event(1.0, 0.1, 10)]
-    assert epsilon(apart, 1e-5) == epsilon(together, 1e-5)
+    assert epsilon(apart, 1e-5, "rdp") == epsilon(together, 1e-5, "rdp")
     composed = 10 * rdp_curve(1.0, 0.1) + 10 * rdp_curve(2.0, 0.05)
-    assert rdp_epsilon(composed, 1e-5) == pytest.approx(epsilon(together, 1e-5), rel=1e-12)
+    assert rdp_epsilon(composed, 1e-5) == pytest.approx(epsilon(together, 1e-5, "rdp"), rel=1e-12)
 
 
 def test_a_new_round_never_lowers_the_price() -> None:
@@ -72,22 +72,22 @@ def test_a_new_round_never_lowers_the_price() -> None:
     last = 0.0
     for noise in (3.0, 1.0, 8.0, 1.0):
         events.append(event(noise, 0.2, 5))
-        price = epsilon(events, 1e-4)
+        price = epsilon(events, 1e-4, "rdp")
         assert price > last
         last = price
 
 
 def test_nothing_costs_nothing_and_no_noise_costs_everything() -> None:
-    assert epsilon([], 1e-5) == 0.0
-    assert epsilon([event(1.0, 0.1, 0)], 1e-5) == 0.0
-    assert epsilon([event(0.0, 0.1, 1)], 1e-5) == math.inf
+    assert epsilon([], 1e-5, "rdp") == 0.0
+    assert epsilon([event(1.0, 0.1, 0)], 1e-5, "rdp") == 0.0
+    assert epsilon([event(0.0, 0.1, 1)], 1e-5, "rdp") == math.inf
     assert epsilon([event(0.0, 0.1, 1)], 1e-5, "prv") == math.inf
 
 
 def test_tiny_and_full_rates_have_a_price_and_a_noise() -> None:
     for rate in (1e-9, 1.0):
-        noise = calibrate(epsilon=1.0, delta=1e-5, sampling_rate=rate, steps=10, accountant="rdp")
-        assert 0.0 < epsilon([event(noise, rate, 10)], 1e-5) <= 1.0
+        noise = calibrate(epsilon=1.0, delta=1e-5, q=rate, steps=10, accountant="rdp")
+        assert 0.0 < epsilon([event(noise, rate, 10)], 1e-5, "rdp") <= 1.0
 
 
 @settings(max_examples=8, deadline=None)
@@ -100,16 +100,16 @@ def test_tiny_and_full_rates_have_a_price_and_a_noise() -> None:
 def test_calibrated_noise_keeps_the_limit_and_is_nearly_the_least(
     limit: float, rate: float, steps: int, delta: float
 ) -> None:
-    noise = calibrate(epsilon=limit, delta=delta, sampling_rate=rate, steps=steps, accountant="rdp")
-    assert epsilon([event(noise, rate, steps)], delta) <= limit
-    assert epsilon([event(noise / 1.0011, rate, steps)], delta) > limit
+    noise = calibrate(epsilon=limit, delta=delta, q=rate, steps=steps, accountant="rdp")
+    assert epsilon([event(noise, rate, steps)], delta, "rdp") <= limit
+    assert epsilon([event(noise / 1.0011, rate, steps)], delta, "rdp") > limit
 
 
 @settings(max_examples=4, deadline=None)
 @given(limit=st.floats(0.3, 10.0), factor=st.floats(1.01, 3.0), steps=st.integers(10, 500))
 def test_a_larger_budget_or_fewer_steps_never_need_more_noise(limit: float, factor: float, steps: int) -> None:
     def noise(limit: float, steps: int) -> float:
-        return calibrate(epsilon=limit, delta=1e-5, sampling_rate=0.05, steps=steps, accountant="rdp")
+        return calibrate(epsilon=limit, delta=1e-5, q=0.05, steps=steps, accountant="rdp")
 
     slack = 1.001  # each answer lies within 0.1 % of the least noise
     assert noise(limit * factor, steps) <= noise(limit, steps) * slack
@@ -117,24 +117,19 @@ def test_a_larger_budget_or_fewer_steps_never_need_more_noise(limit: float, fact
 
 
 def test_the_numerical_accountant_needs_less_noise_for_the_same_limit() -> None:
-    least = {
-        name: calibrate(epsilon=3.0, delta=1e-4, sampling_rate=1.0, steps=20, accountant=name)
-        for name in ("rdp", "prv")
-    }
+    least = {name: calibrate(epsilon=3.0, delta=1e-4, q=1.0, steps=20, accountant=name) for name in ("rdp", "prv")}
     assert least["prv"] < least["rdp"]
     assert epsilon([event(least["prv"], 1.0, 20)], 1e-4, "prv") <= 3.0
 
 
 def test_a_budget_that_no_noise_meets_is_refused() -> None:
     with pytest.raises(Misconfigured, match="E131"):
-        calibrate(epsilon=1e-6, delta=1e-9, sampling_rate=0.5, steps=10, accountant="rdp")
+        calibrate(epsilon=1e-6, delta=1e-9, q=0.5, steps=10, accountant="rdp")
 
 
-@pytest.mark.parametrize(
-    "bad", [{"epsilon": 0.0}, {"epsilon": math.nan}, {"delta": 1.0}, {"sampling_rate": 0.0}, {"steps": 0}]
-)
+@pytest.mark.parametrize("bad", [{"epsilon": 0.0}, {"epsilon": math.nan}, {"delta": 1.0}, {"q": 0.0}, {"steps": 0}])
 def test_values_out_of_range_are_named(bad: dict[str, float]) -> None:
-    good = {"epsilon": 1.0, "delta": 1e-5, "sampling_rate": 0.1, "steps": 10}
+    good = {"epsilon": 1.0, "delta": 1e-5, "q": 0.1, "steps": 10}
     with pytest.raises(Misconfigured, match=next(iter(bad))):
         calibrate(**{**good, **bad}, accountant="rdp")
 
@@ -147,15 +142,15 @@ def test_the_central_limit_accountant_is_not_offered() -> None:
 def test_pricing_warns_about_nothing() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        epsilon([event(0.4, 0.7, 100)], 1e-5)
-        epsilon([event(50.0, 0.001, 3)], 1e-5)
-        calibrate(epsilon=0.4, delta=1e-5, sampling_rate=0.03, steps=17, accountant="rdp")
+        epsilon([event(0.4, 0.7, 100)], 1e-5, "rdp")
+        epsilon([event(50.0, 0.001, 3)], 1e-5, "rdp")
+        calibrate(epsilon=0.4, delta=1e-5, q=0.03, steps=17, accountant="rdp")
 
 
 def test_pricing_a_job_loads_neither_torch_nor_opacus() -> None:
     code = (
         "import sys; from hedgerow.privacy import calibrate; "
-        "calibrate(epsilon=1.0, delta=1e-5, sampling_rate=1.0, steps=3, accountant='rdp'); "
+        "calibrate(epsilon=1.0, delta=1e-5, q=1.0, steps=3, accountant='rdp'); "
         "print([name for name in ('torch', 'opacus', 'flwr') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""Tests of hedgerow.privacy.composition: Opacus's numerical accountant, with the grid and the mean computed here."""
+"""Tests of hedgerow.privacy.accounting.prv: Opacus's numerical accountant, with the grid and the mean computed here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opacus.accountants.analysis.prv import (  # type: ignore[import-untyped]  #
 from scipy.special import log_ndtr  # type: ignore[import-untyped]  # scipy ships no types
 
 from hedgerow.privacy import SampledGaussian, calibrate, epsilon
-from hedgerow.privacy.composition import _Loss, composed_epsilon
+from hedgerow.privacy.accounting.prv import _Loss, composed_epsilon
 
 CASES = [(1.0, 0.01, 1000, 1e-5), (4.0, 0.47, 40, 1e-5), (0.5, 0.002, 300, 1e-6), (5.0, 1.0, 50, 1e-5)]
 
@@ -27,7 +27,7 @@ def test_the_price_is_that_of_opacuss_own_accountant(noise: float, rate: float, 
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = theirs.get_epsilon(delta=delta)
-    event = SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=steps)
+    event = SampledGaussian(q=rate, noise_multiplier=noise, steps=steps)
     assert epsilon([event], delta, "prv") == pytest.approx(expected, abs=2e-5)
 
 
@@ -37,7 +37,7 @@ def test_different_steps_are_priced_together_as_opacus_does() -> None:
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = theirs.get_epsilon(delta=1e-5)
-    events = [SampledGaussian(noise_multiplier=z, sampling_rate=q, steps=n) for z, q, n in theirs.history]
+    events = [SampledGaussian(q=q, noise_multiplier=z, steps=n) for z, q, n in theirs.history]
     assert epsilon(events, 1e-5, "prv") == pytest.approx(expected, abs=2e-5)
 
 
@@ -72,9 +72,9 @@ def test_a_grid_that_fails_proves_nothing() -> None:
 @pytest.mark.parametrize(("limit", "rate", "steps"), [(0.5, 0.02, 200), (3.0, 32 / 68, 40), (8.0, 1.0, 30)])
 def test_calibrated_noise_keeps_the_limit_and_is_nearly_the_least(limit: float, rate: float, steps: int) -> None:
     def price(noise: float) -> float:
-        return epsilon([SampledGaussian(noise_multiplier=noise, sampling_rate=rate, steps=steps)], 1e-5, "prv")
+        return epsilon([SampledGaussian(q=rate, noise_multiplier=noise, steps=steps)], 1e-5, "prv")
 
-    noise = calibrate(epsilon=limit, delta=1e-5, sampling_rate=rate, steps=steps, accountant="prv")
+    noise = calibrate(epsilon=limit, delta=1e-5, q=rate, steps=steps, accountant="prv")
     assert price(noise) <= limit < price(noise / 1.0011)
 
 
@@ -85,10 +85,10 @@ def test_a_calibration_asks_few_exact_prices(monkeypatch: pytest.MonkeyPatch) ->
         asked.append(rough)
         return composed_epsilon(steps, delta, size, rough=rough)
 
-    monkeypatch.setattr("hedgerow.privacy.accounting.composed_epsilon", counted)
+    monkeypatch.setattr("hedgerow.privacy.accounting.prv.composed_epsilon", counted)
     for steps in (437, 41, 2000):
         asked.clear()
-        calibrate(epsilon=2.97, delta=1e-5, sampling_rate=0.0457, steps=steps, accountant="prv")
+        calibrate(epsilon=2.97, delta=1e-5, q=0.0457, steps=steps, accountant="prv")
         assert 2 <= asked.count(False) <= 4
 
 
@@ -99,7 +99,7 @@ def test_a_price_is_an_upper_bound_also_where_delta_drowns_in_the_transform_s_ro
     effect: float, steps: int, delta: float
 ) -> None:
     """Full batches are one Gaussian mechanism of the summed effect, whose delta is known (arXiv 1805.06530)."""
-    event = SampledGaussian(noise_multiplier=math.sqrt(steps) / effect, sampling_rate=1.0, steps=steps)
+    event = SampledGaussian(q=1.0, noise_multiplier=math.sqrt(steps) / effect, steps=steps)
     price = epsilon([event], delta, "prv")
     least = log_ndtr(effect / 2 - price / effect)  # delta(price) = exp(least) - exp(price + most)
     most = log_ndtr(-effect / 2 - price / effect)

@@ -1,4 +1,4 @@
-"""Tests of hedgerow.privacy.renyi: all orders at once give what Opacus gives one by one."""
+"""Tests of hedgerow.privacy.accounting.renyi: all orders at once give what Opacus gives one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opacus.accountants.analysis.rdp import compute_rdp  # type: ignore[import-untyped]  # Opacus ships no types
 
-from hedgerow.privacy.renyi import sampled_gaussian_rdp
+from hedgerow.privacy.accounting.renyi import sampled_gaussian_rdp
 
 ORDERS = (1.1, 1.5, 2.0, 2.7, 5.0, 7.9, 10.9, 12.0, 33.0, 128.0, 1024.0)
 
@@ -62,6 +62,6 @@ def test_extremes_are_bounds_and_never_nan(noise: float, rate: float) -> None:
 
 
 def test_what_cannot_be_computed_is_infinite(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hedgerow.privacy.renyi._MOST_TERMS", 1)
+    monkeypatch.setattr("hedgerow.privacy.accounting.renyi._MOST_TERMS", 1)
     curve = sampled_gaussian_rdp(50.0, 0.5, (1.1, 2.0))
     assert math.isinf(curve[0]) and math.isfinite(curve[1])
