@@ -96,7 +96,7 @@ class Trainer:
             self._averaged(job, request, setup, self._layout.read(self._state) - before),
             site=setup.site.name,
             randomness=randomness.description,
-            examples=len(y),
+            examples=len(y) if job.privacy.unit == "none" else None,  # a private reply carries no count
         )
 
     def evaluate(
@@ -215,7 +215,7 @@ def _refuse_unapproved(job: Job, request: Request, setup: SiteSetup) -> None:
     """The run configuration comes with the coordinator's app, so only what the operator set binds the coordinator."""
     if setup.approved_job and setup.approved_job != request.job_digest:
         raise Refused("E202", "the site's operator approved another job", hint="compare with: hedgerow check")
-    if setup.epsilon_limit is not None and job.privacy.unit == "none":
+    if setup.epsilon_limit is not None and job.privacy.unit != "record":
         raise Refused("E203", "the site's records have an epsilon-limit, and the job would release them without noise")
 
 

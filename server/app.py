@@ -93,6 +93,7 @@ def coordinate(task: Task, folder: RunFolder, grid: Grid, *, listeners: Sequence
         first_round=run.first_round,
         simulated=folder.scenario is not None,
         reference=run.reference,
+        site_privacy=run.site_privacy,
     )
     record = model_record(layout, run.state.model)
     if run.first_round > 1:

@@ -50,7 +50,12 @@ def switched_off(job: Job) -> list[str]:
         words.append("Secure sums are off: the server sees single updates.")
     if job.privacy.unit == "none":
         words.append("Differential privacy is off: nothing bounds what the model or the updates say about a record.")
-    if job.aggregate.rule == "mean":
+    if job.privacy.unit == "site":
+        words.append(
+            "The coordinator sees every update without noise: sites are protected against others, not against it."
+        )
+        words.append("The rule is a mean of clipped updates: a hostile site can move it by the clip, and no further.")
+    elif job.aggregate.rule == "mean":
         words.append("The rule is the plain mean: one hostile site can move the model anywhere.")
     elif job.aggregate.byzantine == 0:
         words.append("No hostile site is expected (aggregate.byzantine = 0): one could move the model.")

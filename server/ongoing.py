@@ -16,6 +16,7 @@ from hedgerow.runs import RunFolder
 from hedgerow.server.optimizer import first_state
 from hedgerow.server.reference import ServerUpdate
 from hedgerow.server.round import GlobalState
+from hedgerow.server.site_privacy import SitePrivacy
 from hedgerow.task import Split, Task
 from hedgerow.update import Layout, Vector
 
@@ -44,6 +45,7 @@ class OngoingRun:
     tensors: Mapping[str, torch.Tensor]
     held_out: Split | None
     own: ServerUpdate | None
+    site_privacy: SitePrivacy | None
 
     @classmethod
     def begin(cls, task: Task, folder: RunFolder, log: EventLog) -> OngoingRun:
@@ -73,6 +75,7 @@ class OngoingRun:
             own=ServerUpdate.wanted_by(
                 folder.job, task, layout, seed=None if folder.scenario is None else folder.scenario.seed
             ),
+            site_privacy=SitePrivacy.of(folder, federation=task.name),
         )
 
     def save(self, number: int, new: GlobalState, announce: Callable[[str], None]) -> None:

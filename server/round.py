@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hedgerow.aggregation import Rule, aggregate, estimate_hostile, make_rule, minimum_rows
+from hedgerow.aggregation import Aggregate, Rule, aggregate, estimate_hostile, make_rule, minimum_rows
 from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.job import Job
 from hedgerow.server.admission import Admitted, Rejection, admit
 from hedgerow.server.optimizer import server_step
+from hedgerow.server.site_privacy import NoisedRound, SiteNoise
 from hedgerow.update import Vector
 from hedgerow.wire import Reply
 
@@ -27,6 +28,7 @@ FEWEST_LOOKED_AT, MOST_LOOKED_AT = 5, 100  # updates among which those that look
 # Of the weight, at most, for as many sites as may be hostile. A rule withstands less than half; and where a step takes
 # as many others away, it is still less than half of the rest.
 HOSTILE_SHARE = 0.33
+CLIP = "clip"  # the next round's, in what is remembered under site-level privacy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +48,11 @@ class GlobalState:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Closed:
-    """A round that released a model: the next state, and what the events tell about it."""
+    """A round that released a model: the next state, and what the events tell about it.
+
+    Under site-level privacy `clip` is the length that updates were shortened to and `within` the noisy share of those
+    that were no longer, `None` for a fixed clip.
+    """
 
     state: GlobalState
     accepted: tuple[str, ...]
@@ -58,6 +64,8 @@ class Closed:
     suspects: tuple[str, ...]
     step_norm: float
     seconds: Mapping[str, float]
+    clip: float | None = None
+    within: float | None = None
 
 
 def close_round(
@@ -68,16 +76,18 @@ def close_round(
     asked: Mapping[int, str],
     rng: np.random.Generator | None = None,
     reference: Vector | None = None,
+    noise: SiteNoise | None = None,
 ) -> Closed:
     """Turn a round's replies into the next model; `rng` is the round's own, for rules that draw, `reference` (d,) an
-    update of the server's own, for rules that compare with one.
+    update of the server's own, for rules that compare with one, `noise` the round's under site-level privacy.
 
     Raises:
         VoidRound: as `close_admitted`.
     """
     start = time.perf_counter()
     admitted = admit(replies, asked=asked, size=len(state.model))
-    return close_admitted(job, state, admitted, admitting=time.perf_counter() - start, rng=rng, reference=reference)
+    admitting = time.perf_counter() - start
+    return close_admitted(job, state, admitted, admitting=admitting, rng=rng, reference=reference, noise=noise)
 
 
 def close_admitted(
@@ -88,8 +98,11 @@ def close_admitted(
     admitting: float = 0.0,
     rng: np.random.Generator | None = None,
     reference: Vector | None = None,
+    noise: SiteNoise | None = None,
 ) -> Closed:
     """Turn a round's usable updates into the next model; `admitting` is how many seconds it took to know them.
+
+    Under site-level privacy they are clipped and added up with `noise`, and there is no rule and no quorum.
 
     Raises:
         VoidRound: with fewer usable updates than the quorum or the rule needs (E501), or if the rule refuses them or
@@ -97,34 +110,26 @@ def close_admitted(
             was.
     """
     start = time.perf_counter()
-    rule = make_rule(job.aggregate.rule, byzantine=job.aggregate.byzantine, before=job.aggregate.before)
     declared = _declare(state.declared, admitted)
-    _need(job, admitted)
-    shares = None
-    if job.aggregate.weights == "examples":
-        counts = np.array([declared[site] for site in admitted.sites], np.float64)
-        shares = _capped(counts, _spoilt(rule, job.aggregate.byzantine))
-    try:
-        outcome = aggregate(
-            admitted.rows, rule, weights=shares, sites=admitted.sites, state=state.rule, rng=rng, reference=reference
-        )
-    except Exhausted as error:
-        raise VoidRound(error, admitted) from error
-    except Misconfigured as error:
-        if error.code != "E103":
-            raise
-        # The job was checked before: this round's rows are too few, or too few of them hold half of the weight.
-        raise VoidRound(Exhausted("E502", error.message, hint=error.hint), admitted) from error
+    noised = None
+    weights: np.ndarray | None
+    scores: np.ndarray | None
+    if job.privacy.unit == "site":
+        noised = _noised(state, admitted, noise)
+        vector, weights, scores, excluded = noised.mean, noised.weights, None, dict[int, str]()
+        remembered: Mapping[str, np.ndarray] = {CLIP: np.array([noised.next_clip])}
+    else:
+        outcome = _aggregated(job, state, declared, admitted, rng, reference)
+        vector, remembered, verdict = outcome.vector, outcome.state, outcome.verdict
+        weights, scores, excluded = verdict.weights, verdict.scores, dict(verdict.excluded)
     aggregated_at = time.perf_counter()
     with np.errstate(over="ignore", invalid="ignore"):  # looked at below
-        model, memory = server_step(job.server, state.model, np.asarray(outcome.vector, np.float32), state.memory)
+        model, memory = server_step(job.server, state.model, np.asarray(vector, np.float32), state.memory)
     if not all(np.isfinite(vector).all() for vector in (model, *memory.values())):
         raise VoidRound(Exhausted("E502", "the step would make the model infinite"), admitted)
-    verdict = outcome.verdict
-    weights, scores, excluded = verdict.weights, verdict.scores, verdict.excluded
     excluded_sites = {admitted.sites[row]: reason for row, reason in excluded.items()}
     return Closed(
-        state=GlobalState(model=model, memory=memory, declared=declared, rule=outcome.state, nodes=state.nodes),
+        state=GlobalState(model=model, memory=memory, declared=declared, rule=remembered, nodes=state.nodes),
         accepted=tuple(site for site in admitted.sites if site not in excluded_sites) if excluded else admitted.sites,
         rejections=admitted.rejections
         + tuple(Rejection(site=site, code="E310", reason=reason) for site, reason in excluded_sites.items()),
@@ -139,6 +144,8 @@ def close_admitted(
             "aggregate": aggregated_at - start,
             "step": time.perf_counter() - aggregated_at,
         },
+        clip=None if noised is None else noised.clip,
+        within=None if noised is None else noised.within,
     )
 
 
@@ -153,6 +160,41 @@ class VoidRound(Exception):
         self.cause = cause
         self.rejections = () if admitted is None else admitted.rejections
         self.replies = () if admitted is None else admitted.replies
+
+
+def _noised(state: GlobalState, admitted: Admitted, noise: SiteNoise | None) -> NoisedRound:
+    if noise is None:
+        raise RuntimeError("a round under site-level privacy was closed without its noise")
+    clip = float(state.rule[CLIP][0]) if CLIP in state.rule else noise.plan.clip
+    return noise(admitted.rows, admitted.norms, clip)
+
+
+def _aggregated(
+    job: Job,
+    state: GlobalState,
+    declared: Mapping[str, int],
+    admitted: Admitted,
+    rng: np.random.Generator | None,
+    reference: Vector | None,
+) -> Aggregate[np.ndarray]:
+    """What the job's rule makes of the rows, or a void round."""
+    rule = make_rule(job.aggregate.rule, byzantine=job.aggregate.byzantine, before=job.aggregate.before)
+    _need(job, admitted)
+    shares = None
+    if job.aggregate.weights == "examples":
+        counts = np.array([declared[site] for site in admitted.sites], np.float64)
+        shares = _capped(counts, _spoilt(rule, job.aggregate.byzantine))
+    try:
+        return aggregate(
+            admitted.rows, rule, weights=shares, sites=admitted.sites, state=state.rule, rng=rng, reference=reference
+        )
+    except Exhausted as error:
+        raise VoidRound(error, admitted) from error
+    except Misconfigured as error:
+        if error.code != "E103":
+            raise
+        # The job was checked before: this round's rows are too few, or too few of them hold half of the weight.
+        raise VoidRound(Exhausted("E502", error.message, hint=error.hint), admitted) from error
 
 
 def _need(job: Job, admitted: Admitted) -> None:

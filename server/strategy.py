@@ -18,7 +18,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result
 from flwr.serverapp.strategy import Strategy as FlowerStrategy
 
-from hedgerow.errors import Exhausted
+from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.evaluation import evaluated
 from hedgerow.events import Event
 from hedgerow.job import Job
@@ -28,12 +28,15 @@ from hedgerow.server.policygrid import FIRST_WAIT, LONGEST_WAIT, PolicyGrid
 from hedgerow.server.pooling import pooled_metrics
 from hedgerow.server.round import GlobalState, close_round
 from hedgerow.server.selection import select
+from hedgerow.server.site_privacy import SitePrivacy
 from hedgerow.update import Layout, Vector
 from hedgerow.wire import Reply, Request, model_record, read_reply, record_bytes, request_content
 
 __all__ = ["Strategy"]
 
 log = logging.getLogger("hedgerow.server")
+
+EVERYONE = 1 << 62  # under site-level privacy no number of answers cuts off the others
 
 
 class Strategy(FlowerStrategy):
@@ -65,7 +68,15 @@ class Strategy(FlowerStrategy):
         first_round: int = 1,
         simulated: bool = False,
         reference: Callable[[int, Vector], Vector | None] = lambda round_number, model: None,
+        site_privacy: SitePrivacy | None = None,
     ) -> None:
+        if job.privacy.unit == "site" and site_privacy is None:
+            raise Misconfigured(
+                "E105",
+                "site-level privacy needs the coordinator's ledger, which belongs to a run's folder",
+                place="privacy.unit",
+                hint="run the job with hedgerow's own ServerApp",
+            )
         self.job = job
         self.run = run
         self.first_round = first_round
@@ -74,6 +85,7 @@ class Strategy(FlowerStrategy):
         self._tell = tell
         self._draw = draw
         self._reference = reference
+        self._site_privacy = site_privacy
         self._layout: Layout | None = None
         self._first: ArrayRecord = ArrayRecord()
         self._asked: dict[int, str] = {}
@@ -105,7 +117,10 @@ class Strategy(FlowerStrategy):
                 hint="start more sites, raise cohort.deadline, or lower cohort.quorum",
             )
             return []
-        nodes = select(self.job.cohort, connected, self._draw(server_round))
+        if self._site_privacy is None:
+            nodes = select(self.job.cohort, connected, self._draw(server_round))
+        else:
+            nodes = self._site_privacy.cohort(server_round, connected)
         request = Request(round=server_round, rounds=self.job.rounds, run=self.run, job_digest=self.job.digest())
         self._asked = {node: self._names.get(node, f"node-{node:x}") for node in nodes}
         self._started = time.perf_counter()
@@ -135,10 +150,20 @@ class Strategy(FlowerStrategy):
         answers = self._named(read)
         rng = self._draw(server_round).spawn(1)[0]
         reference = self._reference(server_round, state.model)
+        noise = None
+        if self._site_privacy is not None:
+            noise = self._site_privacy.reserve(server_round, state.model)
+            self._coordinator.spent(server_round, noise.charged(self._names.values()))
         closed = self._coordinator.close(
             server_round,
             lambda current: close_round(
-                self.job, self._with_names(current), answers, asked=self._asked, rng=rng, reference=reference
+                self.job,
+                self._with_names(current),
+                answers,
+                asked=self._asked,
+                rng=rng,
+                reference=reference,
+                noise=noise,
             ),
             train=time.perf_counter() - self._started,
             bytes_down=self._bytes_down,
@@ -146,6 +171,8 @@ class Strategy(FlowerStrategy):
         )
         if closed is None:
             return None, None
+        if self._site_privacy is not None and noise is not None:
+            self._site_privacy.released(noise)
         return self._record(layout, closed.state.model), MetricRecord({"accepted": len(closed.accepted)})
 
     def configure_evaluate(
@@ -194,7 +221,7 @@ class Strategy(FlowerStrategy):
             if isinstance(grid, PolicyGrid)
             else PolicyGrid(
                 grid,
-                quorum=cohort.quorum,
+                quorum=cohort.quorum if self._site_privacy is None else EVERYONE,
                 grace=cohort.grace,
                 deadline=min(cohort.deadline, timeout),
                 over_select=cohort.over_select,

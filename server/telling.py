@@ -68,6 +68,8 @@ class Teller:
                 bytes_up=bytes_up,
                 model_sha256=model_sha256,
                 suspects=closed.suspects,
+                clip=closed.clip,
+                within=closed.within,
                 clock=clock,
             )
         )
@@ -87,7 +89,7 @@ class Teller:
                     clip=attested.clip,
                     accountant=self._privacy.accountant,
                     unit=self._privacy.unit,
-                    relation="add or remove one record",
+                    relation=f"add or remove one {self._privacy.unit}",
                     randomness=reply.randomness,
                 )
             )

@@ -131,7 +131,7 @@ def test_every_setting_changes_the_digest() -> None:
         "leakage.gate": "auc <= 0.6",
     }
     # One value is possible beside the others.
-    fixed = ("privacy.unit", "secure.mode", "aggregate.weights", "local.clip")
+    fixed = ("privacy.unit", "secure.mode", "aggregate.weights", "local.clip", "privacy.clip_quantile")
     job = Job.from_flat(base)
     seen = {job.digest()}
     for key in Job.keys():

@@ -113,7 +113,7 @@ def test_a_choice_that_must_be_written_out_is_asked_for() -> None:
     with pytest.raises(Misconfigured) as caught:
         Job.from_flat({"secure.mode": "off"})
     assert caught.value.code == "E104"
-    assert caught.value.hint == 'write privacy.unit = "record" or "none"'
+    assert caught.value.hint == 'write privacy.unit = "record", "site" or "none"'
 
 
 HEAD = '[project]\nname = "x"\n\n[tool.other]\nlr = 3\nmomentum = 5\nrouns = 7\n\n'

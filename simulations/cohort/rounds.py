@@ -130,7 +130,7 @@ class _Rounds:
 
     def _round(self, number: int) -> None:
         try:
-            indices = select(self._job.cohort, self._connected(), self._run.draw(number))
+            indices = self._select(number, self._connected())
         except Exhausted as absent:  # nobody is asked, and the next round starts where this one ended
             self._coordinator.void(number, absent, clock=self._clock)
             return
@@ -160,6 +160,10 @@ class _Rounds:
             Rejection(site=self._sites[place].name, code=code, reason=CODES[code]) for place, code in codes.items()
         ]
         trained = time.perf_counter() - started
+        private = self._run.site_privacy
+        noise = None if private is None else private.reserve(number, state.model)
+        if noise is not None:
+            self._coordinator.spent(number, noise.charged(site.name for site in self._sites))
 
         def step(current: GlobalState) -> Closed:
             start = time.perf_counter()
@@ -168,7 +172,9 @@ class _Rounds:
             with at_most(self._trainer.workers):
                 admitted = admit_rows(rows, replies, rejections)
                 admitting = time.perf_counter() - start
-                return close_admitted(self._job, current, admitted, admitting=admitting, rng=rng, reference=reference)
+                return close_admitted(
+                    self._job, current, admitted, admitting=admitting, rng=rng, reference=reference, noise=noise
+                )
 
         closed = self._coordinator.close(
             number,
@@ -180,9 +186,17 @@ class _Rounds:
         )
         if closed is None:
             return
+        if private is not None and noise is not None:
+            private.released(noise)
         if self._site_evaluation is not None:
             self._site_evaluation.measure(number, closed.state.model)
         self._run.evaluate(number, closed.state.model)
+
+    def _select(self, number: int, connected: Sequence[int]) -> list[int]:
+        private = self._run.site_privacy
+        if private is not None:
+            return private.cohort(number, connected)
+        return select(self._job.cohort, connected, self._run.draw(number))
 
     def _connected(self) -> list[int]:
         """Indices of the sites that are there, once they are enough for the quorum; the clock moves while waiting.
@@ -273,7 +287,7 @@ class _Rounds:
         reply = self._replies[place] = Reply(
             sender=site.index + 1,
             site=site.name,
-            examples=len(self._trainer.rows(place, number)) if self._budgets is None else None,
+            examples=len(self._trainer.rows(place, number)) if self._job.privacy.unit == "none" else None,
             attestation=attestations.get(site.name),
             randomness=SimulatedRandomness.description,
             bytes=self._bytes_up,

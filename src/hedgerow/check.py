@@ -35,10 +35,13 @@ def check_job(job: Job, task: Task, sites: Sequence[Site]) -> list[Finding]:
     """
     findings = [*_cohort(job, len(sites)), *_rule(job, task, len(sites)), *_gate(job, task), *_evaluation(job, task)]
     seen = survey(task, sites)
-    findings += judge_data(task, seen, privacy_delta=job.privacy.delta)
+    findings += judge_data(task, seen, privacy_delta=job.privacy.delta if job.privacy.unit == "record" else None)
     findings += _model(job, task, seen)
-    if job.privacy.unit == "record" and not any(finding.level == "error" for finding in findings):
-        findings += _privacy(job, task, seen)
+    if not any(finding.level == "error" for finding in findings):
+        if job.privacy.unit == "record":
+            findings += _privacy(job, task, seen)
+        elif job.privacy.unit == "site":
+            findings += _site_privacy(job, task, len(sites))
     return sorted(findings, key=lambda finding: LEVELS.index(finding.level))
 
 
@@ -234,6 +237,36 @@ def _privacy(job: Job, task: Task, seen: Survey) -> Iterator[Finding]:
             "the model will learn little",
             place="privacy",
             hint="a smaller model, larger batches, fewer rounds, more sites or a larger epsilon help",
+        )
+
+
+def _site_privacy(job: Job, task: Task, sites: int) -> Iterator[Finding]:
+    from hedgerow.privacy import site_level_plan
+    from hedgerow.update import Layout
+
+    try:
+        plan = site_level_plan(job, sites)
+    except HedgerowError as error:
+        yield Finding.of(error)
+        return
+    yield Finding(
+        level="note",
+        message=f"each site, with all its records, is protected by ε ≤ {plan.planned_epsilon:.3g} at "
+        f"δ = {plan.delta:g} over {job.rounds} rounds against whoever sees the models, not against the coordinator "
+        f"(add or remove one site; accountant {plan.accountant}; the number of sites is taken as public)",
+    )
+    joins = "takes part in every round" if plan.q == 1 else f"joins a round with probability {plan.q:g}"
+    yield Finding(level="note", message=f"noise multiplier {plan.sum_multiplier:.3g}; each site {joins}")
+    ratio = plan.noise_to_clip(Layout.of(_fresh_model(task)).size)
+    if ratio > NOISY:
+        enough = math.ceil(sites * ratio / NOISY)
+        yield Finding(
+            level="warning",
+            code="E133",
+            message=f"the noise is {ratio:.1f} times the largest possible step: with {sites} sites the model will "
+            f"learn little, whatever their records; with this noise it would take some {enough:,}",
+            place="privacy.unit",
+            hint='with few sites protect records: write privacy.unit = "record"',
         )
 
 

@@ -127,6 +127,8 @@ class RoundClosed(Event):
     failed sites, and the rule's exclusions (E310). `norms` are the L2 norms of the received updates by site.
     `suspects` are sites whose update lies far from the others', if they are more than the rule was told to expect.
     `clock` is the simulated time at the round's end, in seconds since the run's start, where an engine simulates time.
+    Under site-level privacy `clip` is the length that updates were shortened to, and `within` the noisy share of those
+    that were no longer, where the clip follows it.
     """
 
     round: int
@@ -142,6 +144,8 @@ class RoundClosed(Event):
     model_sha256: str
     suspects: Sequence[str] = ()
     clock: float | None = None
+    clip: float | None = None
+    within: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

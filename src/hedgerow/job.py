@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from hedgerow.contradictions import refuse_contradictions
 from hedgerow.errors import Misconfigured
 from hedgerow.settings import Scalar, Settings, option
 
@@ -28,6 +29,7 @@ _USUAL = ("trimmed-mean", "reject+arc+nnm")  # aggregate.rule and aggregate.befo
 LATER: Mapping[str, Scalar] = {
     "local.clip": 0.0,
     "local.update_momentum": 0.0,
+    "privacy.clip_quantile": 0.0,
 }  # settings that are younger than the first digests
 
 
@@ -95,15 +97,19 @@ class Server(Settings):
 class Privacy(Settings):
     """What is protected and how much. `unit` has no default: `"none"` must be written out.
 
-    `epsilon` and `delta` hold for the whole job, for each site's records (add/remove one record).
+    `epsilon` and `delta` hold for the whole job: with `"record"` for each site's records (add or remove one record),
+    against everyone but the site; with `"site"` for each site as a whole (add or remove one site), against everyone but
+    the coordinator. `clip` is the longest gradient of a record, or the longest update of a site; `clip_quantile` lets
+    the latter follow that quantile of the updates' lengths, 0 keeps it.
     """
 
     prefix: ClassVar[str] = "privacy."
-    unit: str = option(choices=("record", "none"))
+    unit: str = option(choices=("record", "site", "none"))
     epsilon: float | None = option(None, above=0)
     delta: float | None = option(None, above=0, below=1)
     clip: float = option(1.0, above=0)
-    accountant: str = option("rdp", choices=("rdp", "prv"))
+    clip_quantile: float = option(0.0, low=0, below=1)
+    accountant: str = option("rdp", choices=("pld", "rdp", "prv"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +175,7 @@ class Job(Settings):
 
     def __post_init__(self) -> None:
         Settings.__post_init__(self)
-        _refuse_contradictions(self)
+        refuse_contradictions(self)
 
     def override(self, values: Mapping[str, Scalar]) -> "Job":
         """The same job with some dotted keys changed. `privacy.unit = "none"` takes the budget away with it.
@@ -224,57 +230,3 @@ class Job(Settings):
 def project_file(path: Path) -> Path:
     """A folder's `pyproject.toml`, or the file itself."""
     return path / "pyproject.toml" if path.is_dir() or not (path.suffix or path.is_file()) else path
-
-
-def _refuse_contradictions(job: Job) -> None:
-    privacy = job.privacy
-    if job.secure.mode != "off":
-        raise Misconfigured(
-            "E106",
-            f"secure.mode = '{job.secure.mode}' is not available in this version",
-            place="secure.mode",
-            hint='write secure.mode = "off": the server then sees single updates, and the report says so',
-        )
-    if privacy.unit == "record":
-        for name in ("epsilon", "delta"):
-            if getattr(privacy, name) is None:
-                raise Misconfigured("E104", f"privacy.unit = 'record' needs privacy.{name}", place="privacy.unit")
-        if job.evaluate == "sites":
-            raise Misconfigured(
-                "E105",
-                "evaluate = 'sites' would release metrics that the privacy budget does not pay for",
-                place="evaluate",
-                hint='write evaluate = "server" or "none"',
-            )
-        if job.local.clip:
-            raise Misconfigured(
-                "E105",
-                "local.clip clips a batch's gradient, but under differential privacy every record's own is clipped",
-                place="local.clip",
-                hint="write privacy.clip instead",
-            )
-        if job.aggregate.weights == "examples":
-            raise Misconfigured(
-                "E105",
-                "aggregate.weights = 'examples' needs each site's count, which a private reply does not carry",
-                place="aggregate.weights",
-                hint='write aggregate.weights = "uniform"',
-            )
-    elif privacy.epsilon is not None or privacy.delta is not None:
-        raise Misconfigured(
-            "E105",
-            "privacy.unit = 'none' together with an epsilon or a delta promises what nothing keeps",
-            place="privacy.unit",
-            hint='write privacy.unit = "record", or remove privacy.epsilon and privacy.delta',
-        )
-    if job.aggregate.weights == "examples":
-        from hedgerow.aggregation import supports_weights
-
-        if not supports_weights(job.aggregate.rule, job.aggregate.before):
-            steps = "" if job.aggregate.before == "none" else f" behind '{job.aggregate.before}'"
-            raise Misconfigured(
-                "E105",
-                f"aggregate.weights = 'examples': '{job.aggregate.rule}'{steps} gives every site the same say",
-                place="aggregate.weights",
-                hint='write aggregate.weights = "uniform", or take the trimmed-mean behind "arc+nnm"',
-            )

@@ -226,11 +226,12 @@ class Progress:
 
 def _headline(event: Event) -> str:
     job, scenario = event["job"], event["scenario"]
+    unit = job["privacy.unit"]
     private = (
-        f"ε ≤ {job['privacy.epsilon']:g} per record at δ = {job['privacy.delta']:g}"
+        "no differential privacy"
+        if unit == "none"
+        else f"ε ≤ {job['privacy.epsilon']:g} per {unit} at δ = {job['privacy.delta']:g}"
         + (" (simulated, so not a DP release)" if scenario else "")
-        if job["privacy.unit"] == "record"
-        else "no differential privacy"
     )
     before = "" if job["aggregate.before"] == "none" else f" after {job['aggregate.before']}"
     parts = [

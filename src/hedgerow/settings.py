@@ -264,7 +264,8 @@ def _check_range(bounds: Mapping[str, Any], value: float, name: str, locate: Loc
 
 def _examples(field: dataclasses.Field[Any]) -> str:
     choices = field.metadata.get("choices", ())
-    return " or ".join(f'"{choice}"' for choice in choices) if choices else "…"
+    *most, last = [f'"{choice}"' for choice in choices] or ["…"]
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _moved(error: Misconfigured, place: str) -> Misconfigured:

@@ -62,7 +62,7 @@ NO_RECORDS = ONE_RECORD.replace("1 if", "0 if")
         ("", {"aggregate.byzantine = 1": "aggregate.byzantine = 4"}, "E105", "lower aggregate.byzantine"),
         ("", {"cohort.quorum = 3": "cohort.quorum = 9"}, "E105", "lower cohort.quorum"),
         ("", {"privacy.delta = 1e-3": "privacy.delta = 0.5"}, "E132", "write privacy.delta = 0.0001"),
-        ("", {'privacy.unit = "record"\n': ""}, "E104", 'write privacy.unit = "record" or "none"'),
+        ("", {'privacy.unit = "record"\n': ""}, "E104", 'write privacy.unit = "record", "site" or "none"'),
         ("", {'secure.mode = "off"': 'secure.mode = "groups"'}, "E106", 'write secure.mode = "off"'),
         ("", {"rounds = 3": "rouns = 3"}, "E101", "did you mean 'rounds'?"),
         ("", {"rounds = 3": 'rounds = "three"'}, "E102", ""),

@@ -46,7 +46,7 @@ def _claim(run: Run) -> dict[str, Any]:
         "unit": privacy.unit,
         "delta": privacy.delta,
         "accountant": privacy.accountant,
-        "relation": "add or remove one record",
+        "relation": f"add or remove one {privacy.unit}",
         "noise": sorted({event["randomness"] for event in run.events("budget-planned")}),
     }
 

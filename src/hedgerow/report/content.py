@@ -86,8 +86,8 @@ class Section:
 TERMS: dict[str, str] = {
     "accuracy": "the share of held-out records that the model labels correctly.",
     "95 % interval": "the range that holds the true value in 95 of 100 repetitions; a wide one means few records.",
-    "ε (epsilon)": "how much more likely any outcome can become because one record took part, as the exponent of e: "
-    "0 is nothing, 1 is a factor of 2.7, 10 is almost no promise.",
+    "ε (epsilon)": "how much more likely any outcome can become because one record (or site) took part, as the "
+    "exponent of e: 0 is nothing, 1 is a factor of 2.7, 10 is almost no promise.",
     "δ (delta)": "how often, at most, the promise of ε may fail.",
     "membership attack": "someone who uses the model to guess whether a record was in the training data.",
     "AUC": "how often the attack ranks a training record above another record: 0.5 is guessing, 1 is always.",

@@ -21,6 +21,10 @@ _TRUST = (
     "Each site trusts its own machine and the software on it. Noise is added there, before an update leaves, so the "
     "promise does not rest on the server or on other sites."
 )
+_SITE_TRUST = (
+    "The coordinator, which adds the noise: it and whoever reads its run folder, this page included, see every update "
+    "without it. The promise holds against those who see the models alone."
+)
 
 
 def privacy(run: RunSummary) -> Section:
@@ -40,25 +44,28 @@ def privacy(run: RunSummary) -> Section:
         return Section(name="privacy", title="Privacy", lead=lead, notes=(Note(text=unprotected, grave=True),))
     plan = top.planned
     limit = plan.limit
+    whole = plan.unit == "site"
     priced = "not recorded" if top.spent is None else epsilon(top.spent)
     facts = (
-        Fact(name="protected unit", text=f"one {plan.unit} of one site"),
+        Fact(name="protected unit", text="one site with all its records" if whole else "one record of one site"),
         Fact(name="relation", text=f"{plan.relation}: outcomes are compared with and without it"),
         Fact(
             name="ε spent",
-            text=f"{priced} of {limit:g} at δ = {delta(top.delta or plan.delta)} (site {top.name}; each has its own)",
+            text=f"{priced} of {limit:g} at δ = {delta(top.delta or plan.delta)} "
+            + ("(the same for every site)" if whole else f"(site {top.name}; each has its own)"),
         ),
-        Fact(name="ε planned", text=f"{epsilon(plan.epsilon)} for the whole job (site {top.name})"),
-        Fact(name="accountant", text=_each(plans, lambda p: p.accountant)),
         Fact(
-            name="sampler", text=f"Poisson: each record joins a step with probability {_range(plans, 'sampling_rate')}"
+            name="ε planned",
+            text=f"{epsilon(plan.epsilon)} for the whole job" + ("" if whole else f" (site {top.name})"),
         ),
-        Fact(name="steps", text=_range(plans, "steps")),
-        Fact(name="clip", text=f"{_range(plans, 'clip')} (L2 norm of one record's gradient)"),
+        Fact(name="accountant", text=_each(plans, lambda p: p.accountant)),
+        Fact(name="sampler", text=_sampler(plans, whole=whole)),
+        Fact(name="rounds" if whole else "steps", text=_range(plans, "steps")),
+        Fact(name="clip", text=_clip(run, plans, whole=whole)),
         *(Fact(name="clipped by", text=clipping_in_words(each)) for each in run.trained if each.private),
         Fact(name="noise multiplier", text=_range(plans, "noise_multiplier")),
         Fact(name="random source", text=_each(plans, lambda p: p.randomness)),
-        Fact(name="who is trusted", text=_TRUST),
+        Fact(name="who is trusted", text=_SITE_TRUST if whole else _TRUST),
     )
     notes = tuple(Note(text=text) for text in _not_covered(run, plan))
     if run.simulated_noise:
@@ -72,7 +79,10 @@ def privacy(run: RunSummary) -> Section:
         )
     terms = ("record-level", "accountant", "clip", "noise multiplier") if plan.unit == "record" else ("accountant",)
     lead = (
-        f"{plural(len(plans), 'site')} trained with differential privacy. The promise is per site, for the whole job."
+        "Whether a site took part at all is protected, with everything it holds, for the whole job."
+        if whole
+        else f"{plural(len(plans), 'site')} trained with differential privacy. "
+        "The promise is per site, for the whole job."
     )
     return Section(
         name="privacy",
@@ -219,7 +229,31 @@ def _leak_table(leaks: Sequence[Leak]) -> Table:
     )
 
 
+def _sampler(plans: Sequence[Budget], *, whole: bool) -> str:
+    rates = _range(plans, "sampling_rate")
+    if whole:
+        return "none: every site is in every round" if rates == "1" else f"Poisson: a site joins a round with {rates}"
+    return f"Poisson: each record joins a step with probability {rates}"
+
+
+def _clip(run: RunSummary, plans: Sequence[Budget], *, whole: bool) -> str:
+    if not whole:
+        return f"{_range(plans, 'clip')} (L2 norm of one record's gradient)"
+    quantile = run.job.get("privacy.clip_quantile", 0.0)
+    follows = (
+        f", then following the {quantile:g} quantile of the updates' lengths, which is paid for" if quantile else ""
+    )
+    return f"{_range(plans, 'clip')} (L2 norm of one site's update){follows}"
+
+
 def _not_covered(run: RunSummary, plan: Budget) -> tuple[str, ...]:
+    if plan.unit == "site":
+        return (
+            "Not covered: how many sites there are, and what the coordinator itself sees and keeps.",
+            "Not covered: several sites of one owner, or people whose records lie at several sites; they add up.",
+            "Not covered: metrics on the server's records, if those come from the sites.",
+            "Not covered: choosing settings by trying several jobs; each job spends its own ε.",
+        )
     sees_all = run.job.get("secure.mode", "off") == "off"
     server = "The server sees each site's update, noise included." if sees_all else "The server sees sums of updates."
     return (
