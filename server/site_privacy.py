@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hedgerow.errors import Misconfigured
+from hedgerow.errors import Exhausted, Misconfigured
 from hedgerow.privacy import (
     Charge,
     Ledger,
@@ -99,7 +99,11 @@ class SitePrivacy:
         self._federation = f"sites of {federation}"
         self._seed = None if folder.scenario is None else folder.scenario.seed
         path = folder.ledger if folder.scenario is not None else _store() / "ledger.sqlite"
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            words = f"the ledger's folder cannot be made: {error.strerror}"
+            raise Exhausted("E504", words, place=str(path.parent), hint="check the folder's rights") from error
         self._ledger = Ledger.open(path, durable=folder.scenario is None)
 
     @classmethod

@@ -10,7 +10,7 @@ import pytest
 
 from hedgerow import Job, Scenario, simulate
 from hedgerow.checkpoints import Checkpoint
-from hedgerow.errors import Misconfigured, Refused
+from hedgerow.errors import Exhausted, Misconfigured, Refused
 from hedgerow.eventlog import EventLog
 from hedgerow.privacy import Ledger
 from hedgerow.run import Run
@@ -150,3 +150,9 @@ def test_without_enrolled_sites_or_a_ledger_nothing_starts(tmp_path: Path, monke
         deployed(tmp_path, monkeypatch, sites=0)
     with pytest.raises(Misconfigured, match="ledger"):
         Strategy(Job.from_flat(SITE))
+
+
+def test_a_store_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "store").write_text("a file where a folder should be")
+    with pytest.raises(Exhausted, match="E504"):
+        deployed(tmp_path, monkeypatch)
