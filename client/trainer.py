@@ -152,7 +152,7 @@ class Trainer:
         update = self._layout.read(self._state) - before
         ledger.release(reservation)
         update = self._averaged(job, request, setup, update)  # only what is released is remembered
-        spent = ledger.spent(setup.dataset, delta=plan.delta, accountant=plan.accountant).epsilon
+        spent = ledger.spent(setup.dataset, unit="record", delta=plan.delta, accountant=plan.accountant).epsilon
         return reply_content(
             update,
             site=setup.site.name,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hedgerow.privacy.ledger import Entry as Entry
     from hedgerow.privacy.ledger import Head as Head
     from hedgerow.privacy.ledger import Ledger as Ledger
+    from hedgerow.privacy.ledger import Limit as Limit
     from hedgerow.privacy.ledger import Reservation as Reservation
     from hedgerow.privacy.ledger import Spent as Spent
     from hedgerow.privacy.ledger import State as State
@@ -57,7 +58,7 @@ _HOMES = {
         "epsilon",
     ),
     "charge": ("Charge",),
-    "ledger": ("Entry", "Head", "Ledger", "Reservation", "Spent", "State"),
+    "ledger": ("Entry", "Head", "Ledger", "Limit", "Reservation", "Spent", "State"),
     "private_model": ("check_private", "make_private_model"),
     "randomness": ("OsRandomness", "Randomness", "SimulatedRandomness", "torch_seeded"),
     "record": ("RecordPlan", "plan_record_dp", "private_steps"),
@@ -76,6 +77,7 @@ __all__ = [
     "Head",
     "Laplace",
     "Ledger",
+    "Limit",
     "OsRandomness",
     "Randomness",
     "RecordPlan",

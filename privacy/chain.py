@@ -14,10 +14,12 @@ from typing import Any
 
 from hedgerow.errors import HedgerowError, Tampered
 from hedgerow.privacy.charge import Charge
+from hedgerow.privacy.lifetime import Limit
+from hedgerow.privacy.outlay import Outlay
 
-__all__ = ["Entry", "Head", "Row", "State", "genesis", "linked", "verified"]
+__all__ = ["FIRST_FORMAT", "FORMAT", "Entry", "Head", "Row", "State", "genesis", "linked", "verified"]
 
-FORMAT = 1
+FIRST_FORMAT, FORMAT = 1, 2  # 2 has outlays and limits; a file says so before the first of them
 Row = tuple[int, str, str, str, str]  # seq, dataset, state, body, hash
 
 
@@ -28,6 +30,7 @@ class State(StrEnum):
     RESERVED = "reserved"  # about to happen: on the disk before any noise is drawn
     RELEASED = "released"  # happened
     VOIDED = "voided"  # did not happen, and nothing left the process
+    LIMITED = "limited"  # the operator's limit over all jobs, from here on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,10 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One line of the ledger. `of` is the charge's own number, also for the entries that settle it."""
+    """One line of the ledger. `of` is the charge's own number, also for the entries that settle it.
+
+    A reservation has a `charge` (a round of DP-SGD) or an `outlay` (any other release).
+    """
 
     seq: int
     state: State
@@ -50,6 +56,14 @@ class Entry:
     of: int
     durable: bool
     hash: str
+    outlay: Outlay | None = None
+    limit: Limit | None = None
+    format: int = 0
+
+    @property
+    def reserves(self) -> Charge | Outlay | None:
+        """What the entry charges, if it charges anything."""
+        return self.charge if self.outlay is None else self.outlay
 
 
 def genesis() -> Head:
@@ -58,7 +72,14 @@ def genesis() -> Head:
 
 
 def linked(
-    previous: Head, *, state: State, dataset: str, facts: dict[str, Any], charge: Charge | None = None
+    previous: Head,
+    *,
+    state: State,
+    dataset: str,
+    facts: dict[str, Any],
+    charge: Charge | None = None,
+    outlay: Outlay | None = None,
+    limit: Limit | None = None,
 ) -> tuple[Row, Entry]:
     """Return the row that follows `previous`, and the entry as it will be read back. `charge` is plain."""
     body = _canonical(facts)
@@ -70,9 +91,12 @@ def linked(
         dataset=dataset,
         time=facts["time"],
         charge=charge,
-        of=facts.get("of", 0) if charge is None else seq,
+        of=facts.get("of", 0) if charge is None and outlay is None else seq,
         durable=facts.get("durable", False),
         hash=digest,
+        outlay=outlay,
+        limit=limit,
+        format=facts.get("format", 0),
     )
     return (seq, dataset, state.value, body, digest), entry
 
@@ -99,19 +123,24 @@ def _entry(seq: int, dataset: str, state: str, body: str, digest: str, place: st
     try:
         facts = json.loads(body)
         kind = State(state)
-        if kind is State.OPENED and facts["format"] != FORMAT:
+        reserves = kind is State.RESERVED
+        if kind is State.OPENED and facts["format"] not in range(FIRST_FORMAT, FORMAT + 1):
             raise ValueError("another format")
+        outlay = Outlay.from_facts(facts["outlay"]) if reserves and "outlay" in facts else None
         return Entry(
             seq=seq,
             state=kind,
             dataset=dataset,
             time=float(facts["time"]),
-            charge=Charge(**facts["charge"]) if kind is State.RESERVED else None,
-            of=seq if kind is State.RESERVED else int(facts.get("of", 0)),
+            charge=Charge(**facts["charge"]) if reserves and outlay is None else None,
+            of=seq if reserves else int(facts.get("of", 0)),
             durable=bool(facts.get("durable", False)),
             hash=digest,
+            outlay=outlay,
+            limit=Limit.from_facts(facts["limit"]) if kind is State.LIMITED else None,
+            format=int(facts.get("format", 0)),
         )
-    except (KeyError, TypeError, ValueError, HedgerowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, HedgerowError) as error:
         raise Tampered(
             "E402", f"entry {seq} cannot be read by this version", place=place, hint="use the version that wrote it"
         ) from error

@@ -6,6 +6,7 @@ years, with another accountant: the mechanism, the sampler, the noise, the clip,
 
 import math
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy.accounting import SampledGaussian
@@ -87,6 +88,15 @@ class Charge:
             q=self.sampling_rate, noise_multiplier=self.noise_multiplier, steps=self.steps, sampler=self.sampler
         )
 
+    @property
+    def events(self) -> tuple[SampledGaussian, ...]:
+        """What was charged, as events."""
+        return (self.event(),)
+
+    def counted(self) -> tuple[tuple[SampledGaussian, int], ...]:
+        """The event of one step, and how often it happens."""
+        return ((_one_step(self.sampling_rate, self.noise_multiplier, self.sampler), self.steps),)
+
     def facts(self) -> dict[str, str | int | float]:
         """Return the charge as plain values with fixed types, so that equal charges have equal JSON."""
         facts: dict[str, str | int | float] = {name: getattr(self, name) for name in _NAMES}
@@ -110,6 +120,11 @@ class Charge:
             steps=int(self.steps),
             round=int(self.round),
         )
+
+
+@lru_cache(maxsize=1 << 12)
+def _one_step(rate: float, noise: float, sampler: str) -> SampledGaussian:
+    return SampledGaussian(q=rate, noise_multiplier=noise, steps=1, sampler=sampler)
 
 
 _NAMES = tuple(field.name for field in fields(Charge))

@@ -2,102 +2,117 @@
 
 The order is always reserve → draw noise → release. A reservation is on the disk, and counts, before any noise
 exists; a crash at any point afterwards leaves it counted. Only a reservation from which nothing left the
-process can be voided. The file is SQLite in WAL mode; every entry is chained to the one before it, and nothing
-is ever updated in place. Many processes may share the file: who reserves holds the write lock while the budget
-is checked, so a race never overspends it.
+process can be voided. Many processes may share the file: who reserves holds the write lock while the budget
+is checked, so a race never overspends it. Every unit (record, person, site) of a data set has an account of its own.
 """
 
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, overload
 
 from hedgerow.errors import Misconfigured, Refused
 from hedgerow.privacy.account import Account, Spent
-from hedgerow.privacy.accounting import Accountant, rdp_curve
-from hedgerow.privacy.book import Book
-from hedgerow.privacy.chain import FORMAT, Entry, Head, Row, State, linked
+from hedgerow.privacy.accounting import Accountant, Event, Relation, epsilon, rdp_curve
+from hedgerow.privacy.book import parts_of
+from hedgerow.privacy.chain import Entry, Head, State
 from hedgerow.privacy.charge import Charge
-from hedgerow.privacy.database import connected, named_errors, sync_folder
-from hedgerow.privacy.table import add_rows, create_table, entries_after, entries_until, entry_at
+from hedgerow.privacy.ledgerfile import LedgerFile
+from hedgerow.privacy.lifetime import Limit
+from hedgerow.privacy.outlay import Budget, Outlay, outlay_of
+from hedgerow.privacy.refusal import refusal
+from hedgerow.privacy.reservation import Reservation
 
-__all__ = ["Entry", "Head", "Ledger", "Reservation", "Spent", "State"]
+__all__ = ["Entry", "Head", "Ledger", "Limit", "Reservation", "Spent", "State"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
-    """A charge that is on the disk. `fresh` is false if an identical seeded charge was already there."""
-
-    seq: int
-    hash: str
-    charge: Charge
-    fresh: bool
+Events = Event | Sequence[Event]
 
 
 class Ledger:
-    """What a site's data sets have spent. Open it with `Ledger.open`; use one object per process.
+    """What a site's data sets have spent. Opening it creates the file, or verifies its whole chain.
 
     Guarantee: after `reserve` returns, the charge counts for ever unless it is voided, also after a kill, and
-    with `durable=True` after a power loss. The composed price of a data set's charges never exceeds the limit
-    given to `reserve`, for any number of processes.
+    with `durable=True` after a power loss. The composed price of a unit's charges never exceeds the limit
+    given to `reserve`, nor the operator's, for any number of processes. `durable=False` is for simulation only:
+    reservations survive the process, not a power loss. The file records which of the two it was kept with.
+    Raises: Tampered E402 for a broken chain, Exhausted E503, E504 or E505 if the file cannot be used.
 
     >>> import tempfile
-    >>> charge = Charge(dataset="ward-7", noise_multiplier=2.0, sampling_rate=0.1, clip=1.0, steps=10, delta=1e-5,
-    ...                 job="j", run="r", round=1, model="m", randomness="operating system generator")
-    >>> with tempfile.TemporaryDirectory() as folder, Ledger.open(Path(folder) / "ledger.sqlite") as ledger:
-    ...     reservation = ledger.reserve(charge, limit_epsilon=1.0, accountant="rdp")
-    ...     ledger.release(reservation)
-    ...     round(ledger.spent("ward-7", delta=1e-5, accountant="rdp").epsilon, 2)
-    0.94
+    >>> from hedgerow.privacy import SampledGaussian
+    >>> steps = SampledGaussian(q=0.1, noise_multiplier=2.0, steps=10)
+    >>> with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "ledger.sqlite") as ledger:
+    ...     with ledger.reserve(steps, dataset="ward-7", unit="record", budget=(1.0, 1e-5)) as reservation:
+    ...         reservation.release()  # the noise is drawn before this line, and its sum sent after it
+    ...     round(ledger.epsilon(dataset="ward-7", unit="record", delta=1e-5), 2)
+    0.71
     """
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, clock: Callable[[], float]) -> None:
-        self._path = path
-        self._connection = connection
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._book = Book()
-        self._uncommitted: list[tuple[Row, Entry]] = []
+    def __init__(self, path: str | Path, *, durable: bool = True, clock: Callable[[], float] = time.time) -> None:
+        self._file = LedgerFile(Path(path), durable=durable, clock=clock)
+        self._place = str(path)
+        self._kept: set[int] = set()
 
     @classmethod
     def open(cls, path: str | Path, *, durable: bool = True, clock: Callable[[], float] = time.time) -> Self:
-        """Open or create the ledger at `path` and verify its whole chain.
+        """As `Ledger(path)`."""
+        return cls(path, durable=durable, clock=clock)
 
-        `durable=False` is for simulation only: reservations survive the process, not a power loss. The file
-        records which of the two it was kept with.
-        Raises: Tampered E402 for a broken chain, Exhausted E503, E504 or E505 if the file cannot be used.
+    @overload
+    def reserve(self, asked: Charge, *, limit_epsilon: float, accountant: Accountant = "rdp") -> Reservation: ...
+
+    @overload
+    def reserve(
+        self,
+        asked: Events | Mapping[str, Events],
+        *,
+        dataset: str,
+        unit: str = "",
+        budget: Budget | Mapping[str, Budget],
+        accountant: Accountant = "pld",
+        relation: Relation = "add_remove",
+        job: str = "",
+        run: str = "",
+        randomness: str = "",
+    ) -> Reservation: ...
+
+    def reserve(
+        self,
+        asked: Charge | Events | Mapping[str, Events],
+        *,
+        limit_epsilon: float | None = None,
+        accountant: Accountant | None = None,
+        dataset: str = "",
+        unit: str = "",
+        budget: Budget | Mapping[str, Budget] | None = None,
+        relation: Relation = "add_remove",
+        job: str = "",
+        run: str = "",
+        randomness: str = "",
+    ) -> Reservation:
+        """Charge what is about to happen, or refuse it: events with a budget (ε, δ), or a `Charge` with its limit.
+
+        Events are charged to `dataset` and `unit`, `"record"`, `"person"` or `"site"`. Where one release costs several
+        units, `asked` and `budget` are mappings by unit, and it is reserved for all of them or for none. A charge with
+        a `stream` (seeded simulation) that is already there, exactly as given, is returned again and costs nothing:
+        repeating it releases the same bytes. Everything else is new in every call.
+        Raises: Refused E201 if all charges on the unit would then cost more than the budget at the smallest delta among
+        them, or more than the operator's limit; nothing is charged. Misconfigured E103, E104, E105 for budgets, units
+        and events that cannot be priced. Exhausted E503, E504, E505 if it cannot be written; nothing may then be
+        released.
         """
-        path = Path(path)
-        new = not path.exists()
-        connection = connected(path, durable=durable)
-        ledger = cls(path, connection, clock)
-        try:
-            with ledger._writing():
-                create_table(connection)
-                ledger._catch_up()
-                if ledger._book.durable != durable:
-                    ledger._append(State.OPENED, "", {"format": FORMAT, "durable": durable})
-            if new and durable:
-                sync_folder(path.parent)
-        except BaseException:
-            connection.close()
-            raise
-        return ledger
-
-    def reserve(self, charge: Charge, *, limit_epsilon: float, accountant: Accountant = "rdp") -> Reservation:
-        """Charge `charge` before it happens, or refuse it.
-
-        A charge with a `stream` (seeded simulation) that is already there, exactly as given, is returned again
-        and costs nothing: repeating it releases the same bytes. Without a stream every call is a new charge.
-        Raises: Refused E201 if all charges on the data set would then cost more than `limit_epsilon` at the
-        smallest delta among them; nothing is charged. Exhausted E503, E504, E505 if it cannot be written; nothing
-        may then be released.
-        """
-        (answer,) = self.reserve_each([charge], limits=[limit_epsilon], accountant=accountant)
+        if isinstance(asked, Charge):
+            if limit_epsilon is None:
+                raise Misconfigured("E104", "a charge has no limit_epsilon", place="limit_epsilon")
+            (answer,) = self.reserve_each([asked], limits=[limit_epsilon], accountant=accountant or "rdp")
+        else:
+            if budget is None:
+                raise Misconfigured("E104", "events are reserved with their budget (epsilon, delta)", place="budget")
+            words = {"dataset": dataset, "unit": unit, "job": job, "run": run, "randomness": randomness}
+            outlay = outlay_of(asked, budget=budget, relation=relation, **words)
+            for part in outlay.parts:  # priced before the lock: others need not wait
+                epsilon(part.events, part.delta, accountant or "pld", relation)
+            limits = tuple(part.epsilon for part in outlay.parts)
+            (answer,) = self._reserved([(outlay, limits)], accountant or "pld", relation)
         if isinstance(answer, Refused):
             raise answer
         return answer
@@ -115,30 +130,8 @@ class Ledger:
             raise Misconfigured("E126", f"{len(charges)} charges but {len(limits)} limits", place="limits")
         for pair in {(charge.noise_multiplier, charge.sampling_rate) for charge in charges}:
             rdp_curve(*pair)  # priced before the lock: others need not wait
-        answers: list[Reservation | Refused] = []
-        with self._writing():
-            self._catch_up()
-            accounts: dict[str, Account] = {}  # with the charges of this transaction
-            streams: dict[Charge, Entry] = {}
-            for charge, limit in zip(charges, limits, strict=True):
-                known = (streams.get(charge) or self._seeded(charge)) if charge.stream else None
-                if known is not None:
-                    answers.append(Reservation(seq=known.seq, hash=known.hash, charge=charge, fresh=False))
-                    continue
-                account = accounts.get(charge.dataset) or self._book.account(charge.dataset)
-                refused = self._refusal(account, charge, limit, accountant)
-                if refused is not None:
-                    answers.append(refused)
-                    continue
-                plain = charge.plain()
-                if charge.dataset not in accounts:
-                    accounts[charge.dataset] = account = account.copy()
-                account.add(plain, +1)
-                entry = self._append(State.RESERVED, charge.dataset, {"charge": charge.facts()}, plain)
-                if charge.stream:
-                    streams[plain] = entry
-                answers.append(Reservation(seq=entry.seq, hash=entry.hash, charge=charge, fresh=True))
-        return answers
+        asked = [(charge, (limit,)) for charge, limit in zip(charges, limits, strict=True)]
+        return self._reserved(asked, accountant, "add_remove")
 
     def release(self, reservation: Reservation) -> None:
         """Record that the reserved step left the process. Repeating it changes nothing.
@@ -150,21 +143,20 @@ class Ledger:
     def release_each(self, reservations: Sequence[Reservation]) -> None:
         """As `release` for each in turn, in one transaction. At the first that is refused it stops, as a loop would."""
         refused: Refused | None = None
-        with self._writing():
-            self._catch_up()
+        with self._file.writing():
             now: set[int] = set()
             for reservation in reservations:
                 try:
-                    state = self._state_of(reservation)
+                    state = self._file.state_of(reservation)
                 except Refused as error:
                     refused = error
                     break
                 if state is State.RESERVED and reservation.seq not in now:
-                    self._append(State.RELEASED, reservation.charge.dataset, {"of": reservation.seq})
+                    self._file.append(State.RELEASED, reservation.charge.dataset, {"of": reservation.seq})
                     now.add(reservation.seq)
                 elif state is State.VOIDED:
                     words = f"charge {reservation.seq} was voided and cannot be released"
-                    refused = Refused("E204", words, place=str(self._path))
+                    refused = Refused("E204", words, place=self._place)
                     break
         if refused is not None:
             raise refused
@@ -172,41 +164,85 @@ class Ledger:
     def void(self, reservation: Reservation) -> bool:
         """Take a charge back because nothing left the process; say whether it was taken back.
 
-        It stays charged, and the answer is False, if it was released, or if another attempt made the
+        It stays charged, and the answer is False, if it was released or is to be kept, or if another attempt made the
         reservation: what that attempt let out cannot be known here.
         """
-        with self._writing():
-            self._catch_up()
-            state = self._state_of(reservation)
-            if state is State.RESERVED and reservation.fresh:
-                self._append(State.VOIDED, reservation.charge.dataset, {"of": reservation.seq})
+        with self._file.writing():
+            state = self._file.state_of(reservation)
+            if state is State.RESERVED and reservation.fresh and reservation.seq not in self._kept:
+                self._file.append(State.VOIDED, reservation.charge.dataset, {"of": reservation.seq})
                 return True
             return state is State.VOIDED
 
-    def spent(self, dataset: str, *, delta: float, accountant: Accountant = "rdp") -> Spent:
-        """Price everything charged on `dataset` so far, by all processes."""
-        return self.spent_each([dataset], delta=delta, accountant=accountant)[0]
+    def keep(self, reservation: Reservation) -> None:
+        """Have a reservation stay charged, released or not: something about it may have been seen outside."""
+        self._kept.add(reservation.seq)
 
-    def spent_each(self, datasets: Sequence[str], *, delta: float, accountant: Accountant = "rdp") -> list[Spent]:
+    def set_limit(self, dataset: str, limit: Limit) -> Limit | None:
+        """Hold the unit of a data set to the operator's limit from now on, durably; returns the one before.
+
+        What was charged stays charged: a limit below it lets nothing more through. Raises: Exhausted as `reserve`.
+        """
+        if not dataset:
+            raise Misconfigured("E103", "the data set has no name", place="dataset")
+        with self._file.writing():
+            before = self._file.book.limits.get((dataset, limit.unit))
+            self._file.append_limit(dataset, limit)
+        return before
+
+    def epsilon(
+        self,
+        *,
+        dataset: str,
+        unit: str = "record",
+        delta: float,
+        accountant: Accountant = "pld",
+        relation: Relation = "add_remove",
+    ) -> float:
+        """The ε at `delta` of everything that was charged on a unit of a data set so far, by all processes."""
+        with self._file.reading():
+            return self._file.book.account(dataset, unit).price(delta, accountant, None, relation)
+
+    def spent(self, dataset: str, *, unit: str | None = None, delta: float, accountant: Accountant = "rdp") -> Spent:
+        """Price everything charged on `dataset` so far; without `unit`, on the unit of it that lost most."""
+        return self.spent_each([dataset], unit=unit, delta=delta, accountant=accountant)[0]
+
+    def spent_each(
+        self, datasets: Sequence[str], *, unit: str | None = None, delta: float, accountant: Accountant = "rdp"
+    ) -> list[Spent]:
         """As `spent` for each data set, all at the same moment."""
-        with self._reading():
-            return [self._book.account(dataset).spent(delta, accountant) for dataset in datasets]
+        with self._file.reading():
+            accounts = [self._file.book.accounts_of(dataset, unit) for dataset in datasets]
+            return [
+                max((one.spent(delta, accountant) for one in several), key=lambda spent: spent.epsilon)
+                for several in accounts
+            ]
+
+    def events(self, *, dataset: str, unit: str = "record") -> tuple[Event, ...]:
+        """The events that count on a unit of a data set, as they were charged: what `epsilon` prices."""
+        with self._file.reading():
+            voided = self._file.book.voided
+            charged = [entry.reserves for entry in self._file.entries() if entry.seq not in voided]
+        found: list[Event] = []
+        for one in charged:
+            if one is not None and one.dataset == dataset:
+                found += [event for part in parts_of(one) if part.unit == unit for event in part.events]
+        return tuple(found)
 
     def entries(self, dataset: str | None = None) -> tuple[Entry, ...]:
         """Read the entries of one data set, or all of them, in order, verifying the chain again."""
-        with self._reading():
-            entries = entries_until(self._connection, self._book.head, place=str(self._path))
+        with self._file.reading():
+            entries = self._file.entries()
         return tuple(entry for entry in entries if dataset is None or entry.dataset == dataset)
 
     def head(self) -> Head:
         """Return the last entry's number and hash: remembered elsewhere, they show a ledger that was set back."""
-        with self._reading():
-            return self._book.head
+        with self._file.reading():
+            return self._file.book.head
 
     def close(self) -> None:
         """Close the file. What was reserved stays charged."""
-        with self._lock:
-            self._connection.close()
+        self._file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -214,74 +250,48 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _state_of(self, reservation: Reservation) -> State:
-        seq = reservation.seq
-        entry = self._book.open.get(seq) or self._recalled(seq)
-        if entry is None or entry.hash != reservation.hash or entry.charge != reservation.charge:
-            raise Refused("E204", f"charge {seq} is not in this ledger", place=str(self._path))
-        return State.VOIDED if seq in self._book.voided else entry.state if seq in self._book.open else State.RELEASED
+    def _reserved(
+        self, asked: Sequence[tuple[Charge | Outlay, Sequence[float]]], accountant: Accountant, relation: Relation
+    ) -> list[Reservation | Refused]:
+        """Each charge with a limit for each of its parts, in one transaction."""
+        answers: list[Reservation | Refused] = []
+        file, book = self._file, self._file.book
+        with file.writing():
+            accounts: dict[tuple[str, str], Account] = {}  # with the charges of this transaction
+            streams: dict[Charge | Outlay, Entry] = {}
+            for charge, limits in asked:
+                known = (streams.get(charge) or file.seeded(charge)) if charge.stream else None
+                if known is not None:
+                    answers.append(_reservation(known, charge, self, fresh=False))
+                    continue
+                refused = None
+                for part, limit in zip(parts_of(charge), limits, strict=True):
+                    key = (charge.dataset, part.unit)
+                    refused = refused or refusal(
+                        accounts.get(key) or book.account(*key),
+                        part,
+                        dataset=charge.dataset,
+                        limit=limit,
+                        lifetime=book.limits.get(key),
+                        accountant=accountant,
+                        relation=relation,
+                        place=self._place,
+                    )
+                if refused is not None:
+                    answers.append(refused)
+                    continue
+                entry = file.append_reserved(charge)
+                plain = entry.reserves or charge
+                for part in parts_of(plain):
+                    key = (charge.dataset, part.unit)
+                    if key not in accounts:
+                        accounts[key] = book.account(*key).copy()
+                    accounts[key].add(part, +1)
+                if charge.stream:
+                    streams[plain] = entry
+                answers.append(_reservation(entry, charge, self, fresh=True))
+        return answers
 
-    def _seeded(self, charge: Charge) -> Entry | None:
-        seq = self._book.seeded(charge)
-        entry = None if seq is None else self._book.open.get(seq) or self._recalled(seq)
-        return entry if entry is not None and entry.charge == charge else None
 
-    def _recalled(self, seq: int) -> Entry | None:
-        """The entry of a charge that was settled, from the disk."""
-        if seq > self._book.head.seq:
-            return None
-        entry = entry_at(self._connection, seq, place=str(self._path))
-        return None if entry is None or entry.charge is None else entry
-
-    def _refusal(self, account: Account, charge: Charge, limit: float, accountant: Accountant) -> Refused | None:
-        delta = account.strictest(charge)
-        cost = account.price(delta, "rdp", charge)
-        if accountant != "rdp" and not cost <= limit:  # the tighter bound costs more, so it comes second
-            cost = account.price(delta, accountant, charge)
-        if cost <= limit:
-            return None
-        return Refused(
-            "E201",
-            f"data set {charge.dataset!r} has spent epsilon {account.price(delta, accountant):.4g} and would reach "
-            f"{cost:.4g}, its limit is {limit:g} at delta {delta:g}",
-            place=str(self._path),
-            hint="train fewer rounds, add more noise, or let the site raise its limit",
-        )
-
-    def _append(self, state: State, dataset: str, facts: dict[str, object], charge: Charge | None = None) -> Entry:
-        """Link the next entry of the current transaction; it is written at its end, and counts once committed."""
-        last = self._uncommitted[-1][1] if self._uncommitted else self._book.head
-        stamped = {**facts, "time": float(self._clock())}
-        row, entry = linked(
-            Head(seq=last.seq, hash=last.hash), state=state, dataset=dataset, facts=stamped, charge=charge
-        )
-        self._uncommitted.append((row, entry))
-        return entry
-
-    def _catch_up(self) -> None:
-        """Take in what this and other processes wrote since the last look, checking each link."""
-        place = str(self._path)
-        with closing(entries_after(self._connection, self._book.head, place=place)) as entries:
-            self._book.take_in(entries, place=place)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the file's write lock; on the disk when the block ends, or not at all."""
-        with self._lock, named_errors(self._path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._uncommitted.clear()
-            try:
-                yield
-                add_rows(self._connection, [row for row, _ in self._uncommitted])
-                self._connection.execute("COMMIT")
-                self._book.take_in([entry for _, entry in self._uncommitted], place=str(self._path))
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock, named_errors(self._path):
-            self._catch_up()
-            yield
+def _reservation(entry: Entry, charge: Charge | Outlay, ledger: Ledger, *, fresh: bool) -> Reservation:
+    return Reservation(seq=entry.seq, hash=entry.hash, charge=charge, fresh=fresh, ledger=ledger)

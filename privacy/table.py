@@ -7,7 +7,7 @@ from contextlib import closing
 from hedgerow.errors import Tampered
 from hedgerow.privacy.chain import Entry, Head, Row, genesis, verified
 
-__all__ = ["add_rows", "create_table", "entries_after", "entries_until", "entry_at"]
+__all__ = ["add_rows", "all_rows", "create_table", "entries_after", "entries_until", "entry_at"]
 
 _COLUMNS = "seq, dataset, state, body, hash"
 _CREATE = """CREATE TABLE IF NOT EXISTS entries (
@@ -26,6 +26,11 @@ def create_table(connection: sqlite3.Connection) -> None:
 def add_rows(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
     """Add rows to the current transaction."""
     connection.executemany(_ADD, rows)
+
+
+def all_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Read every row as it lies there, unchecked."""
+    return connection.execute(_FROM, (0,)).fetchall()
 
 
 def entries_after(connection: sqlite3.Connection, head: Head, *, place: str) -> Generator[Entry, None, None]:

@@ -159,7 +159,7 @@ class SitePrivacy:
             path="coordinator",
         )
         reservation = self._ledger.reserve(charge, limit_epsilon=plan.epsilon, accountant=plan.accountant)
-        spent = self._ledger.spent(self._federation, delta=plan.delta, accountant=plan.accountant).epsilon
+        spent = self._ledger.spent(self._federation, unit="site", delta=plan.delta, accountant=plan.accountant).epsilon
         return SiteNoise(plan=plan, randomness=randomness, reservation=reservation, spent=spent)
 
     def released(self, noise: SiteNoise) -> None:

@@ -75,7 +75,7 @@ class CohortBudgets:
             return {}
         first = reserved[0].plan
         spent = self._ledger.spent_each(
-            [one.site.name for one in reserved], delta=first.delta, accountant=first.accountant
+            [one.site.name for one in reserved], unit="record", delta=first.delta, accountant=first.accountant
         )
         return {
             one.site.name: attested(one.plan, spent=price.epsilon, limit=one.plan.epsilon)

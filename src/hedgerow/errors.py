@@ -36,6 +36,7 @@ CODES: dict[str, str] = {
     "E114": "port in use",
     "E115": "the target already exists",
     "E116": "the cluster cannot be used",
+    "E117": "ledger or data set not found",
     # Misconfigured: the data
     "E120": "data file cannot be read",
     "E121": "column missing",
@@ -79,6 +80,7 @@ CODES: dict[str, str] = {
     "E505": "time is up",
     "E506": "another process holds the run",
     "E507": "a release gate failed",
+    "E508": "the privacy mechanism does not do what it claims",
     # Not foreseen
     "E900": "internal error",
     "E901": "interrupted",

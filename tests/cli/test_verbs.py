@@ -9,7 +9,7 @@ import pytest
 
 from hedgerow import __version__
 
-VERBS = ("demo", "new", "check", "sim", "local", "attack", "ls", "report", "resume")
+VERBS = ("demo", "new", "check", "sim", "local", "attack", "audit", "ls", "report", "resume")
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -54,7 +54,7 @@ def test_a_copy_leaves_the_account_as_it_was() -> None:
 def test_sites_that_are_charged_alike_are_priced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     priced: list[Sequence[SampledGaussian]] = []
 
-    def counting(events: Sequence[SampledGaussian], delta: float, accountant: str) -> float:
+    def counting(events: Sequence[SampledGaussian], delta: float, accountant: str, relation: str) -> float:
         priced.append(events)
         return epsilon(events, delta, "rdp")
 

@@ -227,7 +227,7 @@ def test_the_file_says_whether_it_survives_a_power_loss(path: Path) -> None:
         Ledger.open(path, durable=durable).close()
     with Ledger.open(path) as ledger:
         assert [entry.durable for entry in ledger.entries()] == [False, True]
-        assert ledger._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert ledger._file.connection.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def alter(path: Path, statement: str) -> None:
@@ -283,14 +283,14 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, path: Path) ->
     with pytest.raises(Exhausted, match="E504"):
         Ledger.open(tmp_path / "missing" / "ledger.sqlite")
     with Ledger.open(path) as ledger:
-        ledger._connection.execute("PRAGMA query_only = 1")
+        ledger._file.connection.execute("PRAGMA query_only = 1")
         with pytest.raises(Exhausted, match="E504"):
             ledger.reserve(CHARGE, limit_epsilon=5.0)
 
 
 def test_a_full_disk_stops_the_reservation_and_keeps_what_was_charged(path: Path) -> None:
     with Ledger.open(path) as ledger:
-        connection = ledger._connection
+        connection = ledger._file.connection
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 1}")
         charged = 0
@@ -526,7 +526,7 @@ def test_a_seeded_charge_that_was_released_is_known_again_after_a_restart(path: 
 def test_a_batch_that_meets_a_full_disk_charges_nothing(path: Path) -> None:
     with Ledger.open(path) as ledger:
         before = ledger.head()
-        connection = ledger._connection
+        connection = ledger._file.connection
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {pages + 1}")
         with pytest.raises(Exhausted, match="E503"):
@@ -563,5 +563,5 @@ def test_what_is_kept_in_memory_does_not_grow_with_released_rounds(path: Path) -
             charges = [replace(CHARGE, dataset=f"ward-{n}", round=number) for n in range(20)]
             answers = ledger.reserve_each(charges, limits=[9.0] * 20)
             ledger.release_each([answer for answer in answers if isinstance(answer, Reservation)])
-            book = ledger._book
+            book = ledger._file.book
             assert (len(book.open), len(book.voided), len(book.streams), len(book.accounts)) == (0, 0, 0, 20)

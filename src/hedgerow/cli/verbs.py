@@ -17,6 +17,8 @@ import hedgerow
 from hedgerow.cli.again import RUNS, resume_new, resume_words
 from hedgerow.cli.answer import INTERRUPTED, answer, fail
 from hedgerow.cli.attackverb import attack
+from hedgerow.cli.auditing import audit
+from hedgerow.cli.budgetverb import budget
 from hedgerow.cli.options import (
     Address,
     Device,
@@ -74,7 +76,7 @@ def _usage(error: click.ClickException) -> tuple[str, str]:
     """What is wrong in the command line, once, and what to write instead."""
     said, _, guess = error.format_message().partition(" Did you mean ")
     context = getattr(error, "ctx", None)
-    verb = f"hedgerow {context.info_name}" if context is not None and context.parent is not None else "hedgerow"
+    verb = context.command_path if context is not None else "hedgerow"
     if isinstance(error, click.NoSuchOption) and error.option_name == "--json":
         return said.rstrip("."), "write --json after the verb"
     near = re.match("'([^']+)'", guess)
@@ -237,6 +239,8 @@ def local(
 
 
 app.command()(attack)
+app.command()(audit)
+app.add_typer(budget, name="budget")
 
 
 @app.command("ls")
