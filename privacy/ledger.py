@@ -44,7 +44,7 @@ class Ledger:
     ...     with ledger.reserve(steps, dataset="ward-7", unit="record", budget=(1.0, 1e-5)) as reservation:
     ...         reservation.release()  # the noise is drawn before this line, and its sum sent after it
     ...     round(ledger.epsilon(dataset="ward-7", unit="record", delta=1e-5), 2)
-    0.71
+    0.8
     """
 
     def __init__(self, path: str | Path, *, durable: bool = True, clock: Callable[[], float] = time.time) -> None:
