@@ -1,7 +1,6 @@
 """Which site this is: read from the node's own configuration, which its operator controls and the server cannot set."""
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,13 @@ from flwr.app import Context
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy import OsRandomness, Randomness, SimulatedRandomness
 from hedgerow.settings import Scalar
+from hedgerow.store import stated_store, store_folder
 from hedgerow.task import Site
 
 __all__ = ["SiteSetup", "site_setup"]
 
 N = TypeVar("N", int, float)
 
-STORE_VARIABLE = "HEDGEROW_STORE"
 STREAM = 4  # the clients' part of a simulation's seed; the split, the attackers and the cohort have their own
 
 
@@ -72,8 +71,7 @@ def site_setup(context: Context) -> SiteSetup:
 
 
 def _home(name: str) -> Path:
-    folder = os.environ.get(STORE_VARIABLE)
-    return Path(folder) if folder else Path.home() / ".hedgerow" / "sites" / name
+    return stated_store() or store_folder() / "sites" / name
 
 
 def _number(config: Mapping[str, Scalar], key: str, kind: Callable[[Scalar], N], default: N | None) -> N | None:

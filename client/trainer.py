@@ -13,11 +13,12 @@ from flwr.app import ArrayRecord, MetricRecord, RecordDict
 from hedgerow.client.budget import attested, charge_of
 from hedgerow.client.momentum import MomentumStore
 from hedgerow.client.site import SiteSetup
-from hedgerow.errors import Exhausted, Misconfigured, Refused
+from hedgerow.errors import Misconfigured, Refused
 from hedgerow.evaluation import evaluate
 from hedgerow.job import Job
 from hedgerow.privacy import Ledger, check_private, private_steps, site_plan
 from hedgerow.settings import Scalar
+from hedgerow.store import LEDGER, made_store
 from hedgerow.task import Data, Site, Split, Task
 from hedgerow.training import local_epochs, make_optimizer
 from hedgerow.update import Layout, Vector, vector_sha256
@@ -188,15 +189,9 @@ class Trainer:
         return self._tensors[site.index]
 
     def _ledger(self, setup: SiteSetup) -> Ledger:
-        path = setup.store / "ledger.sqlite"
-        if path not in self._ledgers:
-            try:
-                setup.store.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                words = f"the ledger's folder cannot be made: {error.strerror}"
-                raise Exhausted("E504", words, place=str(setup.store), hint="check the folder's rights") from error
-            self._ledgers[path] = Ledger.open(path, durable=setup.seed is None)
-        return self._ledgers[path]
+        if setup.store not in self._ledgers:
+            self._ledgers[setup.store] = Ledger(made_store(setup.store) / LEDGER, durable=setup.seed is None)
+        return self._ledgers[setup.store]
 
 
 def approved_job(config: Mapping[str, Scalar], request: Request) -> Job:

@@ -23,6 +23,7 @@ from hedgerow.privacy.accounting import epsilon as price
 from hedgerow.privacy.private_model import check_private
 from hedgerow.privacy.randomness import Randomness, torch_seeded
 from hedgerow.privacy.restoring import unchanged_on_error
+from hedgerow.privacy.small_delta import refuse_large_delta
 
 if TYPE_CHECKING:
     import torch
@@ -90,13 +91,7 @@ def plan_record_dp(
     ):
         if not valid:
             raise Misconfigured("E103", f"{name}={value!r}, expected a positive finite number", place=name)
-    if delta * records >= 1.0:
-        raise Misconfigured(
-            "E132",
-            f"delta {delta:g} with {records} records would allow publishing a whole record",
-            place="delta",
-            hint=f"choose a delta well below 1/{records}, for example {records**-1.1:.2g}",
-        )
+    refuse_large_delta(delta, records, "record")
     expected_batch = min(batch, records)
     rate = expected_batch / records
     steps = max(1, round(epochs * records / expected_batch))

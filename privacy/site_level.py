@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hedgerow.errors import Misconfigured
+from hedgerow.privacy.small_delta import refuse_large_delta
 
 if TYPE_CHECKING:
     from hedgerow.privacy.accounting import Accountant, SampledGaussian
@@ -120,13 +121,7 @@ def plan_site_dp(
     ):
         if not valid:
             raise Misconfigured("E103", f"{name}={value!r} is out of range", place=name)
-    if delta * sites >= 1.0:
-        raise Misconfigured(
-            "E132",
-            f"delta {delta:g} with {sites} sites would allow publishing a whole site",
-            place="delta",
-            hint=f"choose a delta well below 1/{sites}, for example {sites**-1.1:.2g}",
-        )
+    refuse_large_delta(delta, sites, "site")
     noise = calibrate(epsilon=epsilon, delta=delta, q=q, steps=rounds, accountant=accountant)
     plan = SiteLevelPlan(
         sites=sites,

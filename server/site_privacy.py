@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from hedgerow.errors import Exhausted, Misconfigured
+from hedgerow.errors import Misconfigured
 from hedgerow.privacy import (
     Charge,
     Ledger,
@@ -25,13 +23,13 @@ from hedgerow.privacy import (
 )
 from hedgerow.run import Run
 from hedgerow.runs import RunFolder
+from hedgerow.store import LEDGER, made_store, store_folder
 from hedgerow.update import Vector, vector_sha256
 from hedgerow.wire import Attestation, Reply
 
 __all__ = ["NoisedRound", "SiteNoise", "SitePrivacy"]
 
 WHO, NOISE = 11, 12  # the cohorts' and the noise's parts of a simulation's seed
-STORE_VARIABLE = "HEDGEROW_STORE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -98,13 +96,8 @@ class SitePrivacy:
         self._run = folder.name
         self._federation = f"sites of {federation}"
         self._seed = None if folder.scenario is None else folder.scenario.seed
-        path = folder.ledger if folder.scenario is not None else _store() / "ledger.sqlite"
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            words = f"the ledger's folder cannot be made: {error.strerror}"
-            raise Exhausted("E504", words, place=str(path.parent), hint="check the folder's rights") from error
-        self._ledger = Ledger.open(path, durable=folder.scenario is None)
+        store = made_store(store_folder() / "coordinator") if folder.scenario is None else folder.path
+        self._ledger = Ledger(store / LEDGER, durable=folder.scenario is None)
 
     @classmethod
     def of(cls, folder: RunFolder, *, federation: str) -> SitePrivacy | None:
@@ -168,8 +161,3 @@ class SitePrivacy:
 
     def _randomness(self, part: int, number: int) -> Randomness:
         return OsRandomness() if self._seed is None else SimulatedRandomness(self._seed, part, number)
-
-
-def _store() -> Path:
-    folder = os.environ.get(STORE_VARIABLE)
-    return (Path(folder) if folder else Path.home() / ".hedgerow") / "coordinator"

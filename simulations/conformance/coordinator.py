@@ -16,9 +16,10 @@ from hedgerow.job import Job
 from hedgerow.privacy import SimulatedRandomness, SiteLevelPlan, site_level_plan
 from hedgerow.privacy.conformance import Batches, Finding, conformance, gaussian_noise
 from hedgerow.runs import RunFolder
-from hedgerow.server.site_privacy import STORE_VARIABLE, SiteNoise, SitePrivacy
+from hedgerow.server.site_privacy import SiteNoise, SitePrivacy
 from hedgerow.simulations.conformance.answer import LEVEL, Part, noise_caught, rate_caught
 from hedgerow.simulations.conformance.siterounds import coordinates
+from hedgerow.store import STORE_VARIABLE
 from hedgerow.update import Vector
 
 __all__ = ["coordinator_part"]

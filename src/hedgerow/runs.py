@@ -32,6 +32,7 @@ from hedgerow.errors import Misconfigured, Tampered
 from hedgerow.folders import held, new_folder
 from hedgerow.job import Job
 from hedgerow.scenario import Scenario
+from hedgerow.store import LEDGER
 from hedgerow.update import Layout, Vector
 
 __all__ = ["RunFolder", "list_runs"]
@@ -127,7 +128,7 @@ class RunFolder:
 
     @property
     def ledger(self) -> Path:
-        return self.path / "ledger.sqlite"
+        return self.path / LEDGER
 
     def lock(self) -> AbstractContextManager[None]:
         """Hold the run: a second process that wants it gets an error at once. A crash releases it.

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from hedgerow.cli.ledgers import STORE_VARIABLE
 from hedgerow.privacy import Gaussian, Ledger
 from hedgerow.privacy.export import verified_export
+from hedgerow.store import STORE_VARIABLE
 
 
 @pytest.fixture

@@ -159,11 +159,3 @@ def test_a_file_that_is_no_ledger_is_named_when_it_is_only_read(path: Path) -> N
     path.write_bytes(b"patients,ward\n" * 300)
     with pytest.raises(HedgerowError, match="E402"):
         read_ledger(path)
-
-
-def test_every_part_looks_for_ledgers_under_the_same_folder() -> None:
-    from hedgerow.cli import ledgers
-    from hedgerow.client import site
-    from hedgerow.server import site_privacy
-
-    assert ledgers.STORE_VARIABLE == site.STORE_VARIABLE == site_privacy.STORE_VARIABLE

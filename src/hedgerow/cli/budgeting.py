@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hedgerow.cli.ledgers import default_store, found_ledgers, new_ledger
-from hedgerow.disk import disk_errors, write_whole
+from hedgerow.cli.ledgers import found_ledgers, new_ledger
+from hedgerow.disk import write_whole
 from hedgerow.errors import Misconfigured
 from hedgerow.privacy import Ledger, Limit
 from hedgerow.privacy.export import as_csv, as_json
 from hedgerow.privacy.reading import Pages, read_ledger
 from hedgerow.privacy.statement import Standing, standings
+from hedgerow.store import made_store, store_folder
 
 __all__ = ["export_budget", "set_budget", "show_budget"]
 
@@ -30,7 +31,7 @@ def show_budget(where: str, runs: Path) -> tuple[Mapping[str, Any], str]:
     read = [(path, read_ledger(path)) for path in found_ledgers(where, runs)]
     if not read:
         words = (
-            f"no ledger in '{default_store()}' yet: one is made when a site's first private job trains; "
+            f"no ledger in '{store_folder()}' yet: one is made when a site's first private job trains; "
             "that of a simulated run is shown by: hedgerow budget show RUN"
         )
         return {"ledgers": []}, words
@@ -50,8 +51,7 @@ def set_budget(
     limit = Limit(unit=unit, epsilon=epsilon, delta=delta)
     path, durable = _ledger_of(dataset, where, runs, new)
     if new:
-        with disk_errors("the ledger's folder", path.parent):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made_store(path.parent)
     with Ledger(path, durable=durable) as ledger:
         before = ledger.set_limit(dataset, limit)
         line = next(one for one in standings(ledger.entries()) if (one.dataset, one.unit) == (dataset, unit))
@@ -131,7 +131,7 @@ def _ledger_of(dataset: str, where: str, runs: Path, new: bool) -> tuple[Path, b
 
 def _nothing_here() -> Misconfigured:
     hint = "name a store or a run with --store, or begin a site's ledger with: hedgerow budget set DATASET … --new"
-    return Misconfigured("E117", "there is no ledger yet", place=str(default_store()), hint=hint)
+    return Misconfigured("E117", "there is no ledger yet", place=str(store_folder()), hint=hint)
 
 
 def _several(found: Sequence[Path], words: str) -> Misconfigured:

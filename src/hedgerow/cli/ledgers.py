@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from hedgerow.errors import Misconfigured
+from hedgerow.store import LEDGER, stated_store, store_folder
 
-__all__ = ["STORE_VARIABLE", "default_store", "found_ledgers", "new_ledger"]
+__all__ = ["found_ledgers", "new_ledger"]
 
-STORE_VARIABLE = "HEDGEROW_STORE"
-LEDGER = "ledger.sqlite"
 PLACES = (LEDGER, f"*/{LEDGER}", f"sites/*/{LEDGER}")  # a site's or a run's own; the coordinator's; sites by name
-
-
-def default_store() -> Path:
-    """`HEDGEROW_STORE`, or `~/.hedgerow`."""
-    folder = os.environ.get(STORE_VARIABLE)
-    return Path(folder) if folder else Path.home() / ".hedgerow"
 
 
 def found_ledgers(where: str, runs: Path) -> list[Path]:
@@ -28,7 +20,7 @@ def found_ledgers(where: str, runs: Path) -> list[Path]:
     Raises: Misconfigured E117 if nothing is there by that name, or no ledger in it. A store may hold none yet.
     """
     if not where:
-        return _inside(default_store())
+        return _inside(store_folder())
     for path in (Path(where), runs / where):
         if path.is_file():
             return [path]
@@ -48,9 +40,8 @@ def new_ledger(where: str, dataset: str) -> Path:
     """Where a ledger is made that a site of its data set's name will find."""
     if where:
         return Path(where) if where.endswith(".sqlite") else Path(where) / LEDGER
-    if os.environ.get(STORE_VARIABLE):
-        return default_store() / LEDGER
-    return default_store() / "sites" / dataset / LEDGER
+    stated = stated_store()
+    return (stated or store_folder() / "sites" / dataset) / LEDGER
 
 
 def _inside(folder: Path) -> list[Path]:
